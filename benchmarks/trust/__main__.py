@@ -15,6 +15,10 @@ minus their share of the exposure in the lists. ``exposure_gap_ratio``: the gap 
 over that before; ``exposure_ndcg_lost``: the share of NDCG@10 that it costs. Its strength is chosen
 on the first half of the targets' time, the rows are of the second. ``user_gap``: largest difference
 of NDCG@10 between groups of users, before and after.
+
+``dp_share_eps_E``: NDCG@10 of a model under user-level differential privacy
+(``privacy.epsilon``: E) over that of a training without noise; ``dp_popularity_share_eps_E``: that
+of popularity with the same budget; ``membership_auc_dp_eps_E``: attacks on the former.
 """
 
 import argparse
@@ -32,6 +36,7 @@ from benchmarks.transfer.logs import sample_users
 from benchmarks.trust.exposure import exposure_rows
 from benchmarks.trust.logs import read_task_log
 from benchmarks.trust.membership import make_task, membership_rows
+from benchmarks.trust.private import private_rows
 from chronotope.contracts.event_log import Catalog, EventLog
 
 DATASETS: Final = ("movielens_100k", "foursquare_nyc", "complete_journey", "oulad_slice")
@@ -60,9 +65,14 @@ def _exposure(task: TrustTask) -> list[Row]:
     return exposure_rows(task.name, task.log, task.catalog, task.end_s, task.seed)
 
 
+def _private(task: TrustTask) -> list[Row]:
+    return private_rows(task.name, task.log, task.catalog, task.end_s, task.seed)
+
+
 MEASURES: Final[dict[str, Callable[[TrustTask], list[Row]]]] = {
     "membership": _membership,
     "exposure": _exposure,
+    "private": _private,
 }
 """Makes the rows of a measure."""
 

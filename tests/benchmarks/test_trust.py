@@ -28,7 +28,8 @@ def test_each_measure_has_rows_and_runs_replace_them(
     assert len(attacks) == 7
     assert all(0 <= row["low"] <= row["value"] <= row["high"] <= 1 for row in attacks)
     measures = {row["measure"] for row in rows}
-    assert {"exposure_gap", "exposure_gap_ratio", "exposure_ndcg_lost", "user_gap"} <= measures
+    assert {"exposure_gap", "exposure_gap_ratio", "exposure_ndcg_lost"} <= measures
+    assert {f"dp_share_eps_{epsilon}" for epsilon in (1, 3, 8)} <= measures
     assert set(rows[0]) == {"dataset", "measure", "value", "low", "high", "note"}
 
 

@@ -148,6 +148,16 @@ def test_an_event_without_a_place_is_in_a_cell_and_keeps_its_id() -> None:
     assert celled["event_id"].equals(plain["event_id"])
 
 
+def test_coarse_coordinates_keep_the_id_and_the_cell() -> None:
+    rows = [{"lat": 40.71284, "lon": -74.00597}, {"lat": None, "lon": None}]
+    exact = run(*rows, cell_resolution=9).rows
+    coarse = run(*rows, cell_resolution=9, coordinate_decimals=2).rows
+    assert coarse["lat"].to_pylist() == [pytest.approx(40.71, abs=1e-9), None]
+    assert coarse["lon"].to_pylist() == [pytest.approx(-74.01, abs=1e-9), None]
+    assert coarse.drop_columns(["lat", "lon"]).equals(exact.drop_columns(["lat", "lon"]))
+    assert run(*rows).rows["lat"].to_pylist() == [40.71284, None]
+
+
 @pytest.mark.parametrize("word", ["-", "\u2014", "NULL", r"\N", "NaN", "None", "N/A", " "])
 def test_words_for_a_missing_number_are_missing_and_counted(word: str) -> None:
     result = run({"value": word})

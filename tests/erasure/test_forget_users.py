@@ -11,6 +11,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
+from chronotope.audit import AuditTrail
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.schemas import EVENTS, INSTANT
 from chronotope.contracts.validation_result import ValidationResult
@@ -120,6 +121,10 @@ def test_the_certificate_names_nobody(root: Path) -> None:
     assert erased_users is not None
     assert json.loads(text)["user_digests"] == [erased_users.digest(ANN)]
     assert certificate.models == ()
+    (entry,) = AuditTrail(Workspace(root).audit()).entries()
+    assert (entry.action, entry.detail["n_users"]) == ("forget", 1)
+    assert entry.detail["certificate"] == certificate.path
+    assert ANN not in (Workspace(root).audit() / "trail.jsonl").read_text()
 
 
 def test_a_later_delivery_does_not_bring_the_user_back(root: Path) -> None:

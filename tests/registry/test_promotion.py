@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from chronotope.audit import AuditTrail
 from chronotope.contracts.errors import PromotionConflict, StoreError
 from chronotope.registry.mlflow_store import MlflowStore, open_store
 from chronotope.registry.model_versions import download_version, register_version
@@ -21,6 +22,7 @@ from chronotope.registry.promotion import (
     set_challenger,
 )
 from chronotope.runtime.store_urls import MLFLOW_URL
+from chronotope.runtime.workspace import audit_folder
 from tests.postgres import postgres
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -101,6 +103,20 @@ def test_rollback_walks_back_step_by_step(city: MlflowStore) -> None:
     assert current_champion(city, "city") == _alias(city) == "1"
     with pytest.raises(StoreError, match="no earlier champion"):
         rollback(city, "city", "too far")
+
+
+def test_each_promotion_and_rollback_stands_once_in_the_audit_trail(city: MlflowStore) -> None:
+    _promote(city, "1", None, key="a")
+    _promote(city, "2", "1")
+    _promote(city, "1", None, key="a")  # again: nothing happens
+    rollback(city, "city", "worse")
+    with pytest.raises(StoreError):
+        _promote(city, "99", "1")
+    trail = AuditTrail(audit_folder(city.root))
+    acts = [(entry.action, entry.detail["version"]) for entry in trail.entries()]
+    assert acts == [("promote", "1"), ("promote", "2"), ("rollback", "1")]
+    assert trail.entries()[-1].detail["reason"] == "worse"
+    assert trail.verify().problem == ""
 
 
 def test_the_alias_follows_the_journal(city: MlflowStore) -> None:

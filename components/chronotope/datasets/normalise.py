@@ -104,6 +104,8 @@ def normalise(
     # After the ids are computed: they must not depend on the resolution.
     if dataset_spec.cell_resolution is not None:
         good_rows = _with_cell_places(good_rows, dataset_spec.cell_resolution)
+    if dataset_spec.coordinate_decimals is not None:
+        good_rows = _with_coarse_coordinates(good_rows, dataset_spec.coordinate_decimals)
     return NormalisedBatch(
         rows=good_rows,
         refused=_refused_table(batch_conversion.refusals, is_refused, filtered_rows.row_positions),
@@ -119,6 +121,15 @@ def _with_cell_places(good_rows: pa.Table, resolution: int) -> pa.Table:
     cell_ids = cell_names(h3_cells(lat=lat, lon=lon, resolution=resolution))
     place_ids = pc.coalesce(good_rows[c.PLACE_ID], cell_ids)
     return good_rows.set_column(good_rows.column_names.index(c.PLACE_ID), c.PLACE_ID, place_ids)
+
+
+def _with_coarse_coordinates(good_rows: pa.Table, n_decimals: int) -> pa.Table:
+    """Round the coordinates; ids and cells, made before, stay those of the exact ones."""
+    for column_name in (c.LAT, c.LON):
+        column_idx = good_rows.column_names.index(column_name)
+        coarse_column = pc.round(good_rows[column_name], ndigits=n_decimals)
+        good_rows = good_rows.set_column(column_idx, column_name, coarse_column)
+    return good_rows
 
 
 class _BatchConversion:

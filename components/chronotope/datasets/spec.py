@@ -93,6 +93,13 @@ class DatasetSpec(FrozenModel):
         description="Resolution of the H3 cell that becomes the place_id of events without one; "
         "the edge of a cell is about 0.5 km long at 8 and 0.5 m at 15",
     )
+    coordinate_decimals: int | None = Field(
+        default=None,
+        ge=0,
+        le=6,
+        description="Decimals of a degree to which coordinates of events are rounded before they "
+        "are stored; 3 is about 0.1 km, 2 about 1 km. None stores them as they are",
+    )
     items_are_places: bool = Field(
         default=False,
         description="Whether items are places, as in check-in data, so that item_id is used as "

@@ -70,6 +70,7 @@ def compress_model(
             is measured again, their quality is not.
     """
     log, catalog = load_features(features)
+    settings = without_training(settings)
     model = ChronotopeRecommender.load(model_path, catalog)
     catalog = model_catalog(catalog, model.model)
     targets = selection_targets(log, settings, run_dir)
@@ -108,6 +109,21 @@ def compress_model(
         meets_objective=result.meets_objective,
         reason=result.reason,
     )
+
+
+def without_training(settings: TrainSettings) -> TrainSettings:
+    """Settings of which no compression trains, if the model is private; else unchanged.
+
+    Pruned networks and students are trained on exact events, which no budget covers.
+
+    Args:
+        settings: Settings of the training.
+    """
+    if settings.privacy.epsilon is None:
+        return settings
+    untrained = {"pruned_units": 0.0, "student": False, "n_trials": 0}
+    compression = settings.compression.model_copy(update=untrained)
+    return settings.model_copy(update={"compression": compression})
 
 
 def candidate_rows(result: CompressionResult) -> tuple[CompressedCandidate, ...]:

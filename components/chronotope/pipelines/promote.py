@@ -29,6 +29,7 @@ from chronotope.pipelines.holdout import CHALLENGER, evaluation_targets, frozen_
 from chronotope.pipelines.results import HoldoutEvaluation, PromotionResult, RegisteredVersion
 from chronotope.pipelines.run_dir import lineage, network_source
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.trust.config import privacy_tags
 from chronotope.pipelines.trust.fairness import group_levels, tail_shares
 from chronotope.pipelines.trust.results import read_trust
 from chronotope.registry import model_versions
@@ -73,6 +74,7 @@ def register_version(
         "data_version": manifest.data_version,
         "graph": manifest.serving_digest[:16],
         **lineage(features, settings, run_dir),
+        **privacy_tags(settings.privacy),
     }
     earlier = model_versions.find_registered(store, name, tags)
     if earlier is not None:  # killed after the registration, before the result was stored

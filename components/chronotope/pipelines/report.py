@@ -36,6 +36,7 @@ from chronotope.pipelines.results import (
     WrittenReport,
 )
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.trust.config import budget_text
 from chronotope.pipelines.trust.report_rows import attack_rows, exposure_rows, group_rows
 from chronotope.pipelines.trust.results import read_trust
 from chronotope.report import page
@@ -147,7 +148,13 @@ def _report_data(
             data.features.path, settings, run_dir, summary.compression.bundle
         ),
         data_facts=data_facts(run_dir.parent.name, data.features.path),
-        card=card_text(run_dir.parent.name, data.features, challenger_metrics, step_costs(run_dir)),
+        card=card_text(
+            run_dir.parent.name,
+            data.features,
+            challenger_metrics,
+            step_costs(run_dir),
+            budget=budget_text(settings.privacy),
+        ),
         gate=GateSummary(promoted=promotion.promoted, reasons=promotion.reasons),
         augmentation=augmentation_text(settings, summary.searched),
         attacks=attack_rows(trust.membership),

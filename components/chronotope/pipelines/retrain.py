@@ -23,7 +23,7 @@ from chronotope.pipelines.results import (
 from chronotope.pipelines.run_dir import write_settings
 from chronotope.pipelines.search import starting_point
 from chronotope.pipelines.settings import TrainSettings
-from chronotope.pipelines.train import MODEL_FILE
+from chronotope.pipelines.train import MODEL_FILE, train_privately
 from chronotope.pipelines.trust.held_out_users import training_log
 from chronotope.runtime.step_cache import step_result
 from chronotope.splitting.folds import Folds, FoldsConfig, rolling_origin, save_folds
@@ -182,10 +182,13 @@ def warm_start(
     log, catalog = load_features(features)
     if not champion_model.is_file():
         raise ArtifactError("The champion's network is missing", received=champion_model)
+    settings = settings or TrainSettings()
+    if settings.privacy.epsilon is not None:  # another release; nothing is learned from the old one
+        return train_privately(log, catalog, settings, run_dir)
     model = ChronotopeRecommender.load(champion_model, load_features(champion_features)[1])
     model.transfer_to(log, catalog)
     train_end_s = frozen_folds(run_dir).holdout.train_end_s
-    model.update(training_log(log, catalog, settings or TrainSettings(), train_end_s))
+    model.update(training_log(log, catalog, settings, train_end_s))
     model_path = run_dir / MODEL_FILE
     model.save(model_path)
     return model_path

@@ -50,7 +50,7 @@ class TrainSettings(BaseModel):
         CompressionConfig(), description="Candidates and objective of the compression."
     )
     privacy: PrivacyConfig = Field(
-        PrivacyConfig(), description="Membership audit: users held out of the final training."
+        PrivacyConfig(), description="Membership audit, and differential privacy of the training."
     )
     min_group_users: int = Field(
         20,

@@ -4,13 +4,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from chronotope.compression.trace_ahead import Architecture, trace_ahead
+from chronotope.contracts.errors import ConfigError
+from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.features.snapshot import load_features
 from chronotope.models.content_head import model_catalog
 from chronotope.pipelines.holdout import frozen_folds
+from chronotope.pipelines.pretraining.start import with_local_checkpoint
 from chronotope.pipelines.search import configs_from_params
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.pipelines.trust.held_out_users import training_log
 from chronotope.training.cold_users import MIN_USERS
+from chronotope.training.private.private_counts import PrivacyBudget
+from chronotope.training.private.private_recommender import PrivateRecommender
 from chronotope.training.recommender import ChronotopeRecommender
 
 MODEL_FILE: Final = "model.pt"
@@ -40,6 +45,8 @@ def train_final_model(
         File that ``ChronotopeRecommender.load`` reads.
     """
     log, catalog = load_features(features)
+    if settings.privacy.epsilon is not None:
+        return train_privately(log, catalog, settings, run_dir)
     model_config, training_config = configs_from_params(params, settings)
     trace_ahead(
         Architecture(
@@ -53,6 +60,39 @@ def train_final_model(
     )
     model = ChronotopeRecommender(
         model_config, training_config, checkpoint_dir=run_dir / "checkpoints", progress=progress
+    )
+    train_end_s = frozen_folds(run_dir).holdout.train_end_s
+    model.fit(training_log(log, catalog, settings, train_end_s), catalog)
+    model_path = run_dir / MODEL_FILE
+    model.save(model_path)
+    return model_path
+
+
+def train_privately(
+    log: EventLog, catalog: Catalog, settings: TrainSettings, run_dir: Path
+) -> Path:
+    """Release noisy counts beside the parameters of a checkpoint, and store the model.
+
+    Args:
+        log: All events.
+        catalog: Its catalogue.
+        settings: Budget, checkpoint and held-out users.
+        run_dir: Folder of this training, with the frozen folds.
+
+    Returns:
+        File that ``ChronotopeRecommender.load`` reads.
+
+    Raises:
+        ConfigError: There is no budget.
+    """
+    privacy = settings.privacy
+    if privacy.epsilon is None:
+        raise ConfigError("A private training needs a budget", way_out="Set privacy.epsilon")
+    training = with_local_checkpoint(settings.training, settings)
+    model = PrivateRecommender(
+        PrivacyBudget(privacy.epsilon, privacy.delta),
+        history_len=settings.model.history_len,
+        init=training.init,
     )
     train_end_s = frozen_folds(run_dir).holdout.train_end_s
     model.fit(training_log(log, catalog, settings, train_end_s), catalog)

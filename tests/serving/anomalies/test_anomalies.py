@@ -13,6 +13,7 @@ from chronotope.anomalies.behaviour_features import behaviour_features
 from chronotope.anomalies.behaviour_log import read_behaviour_log
 from chronotope.anomalies.detector_files import DetectorBundle, save_detector
 from chronotope.anomalies.fit_detectors import AutoencoderDetector
+from chronotope.audit import AuditTrail
 from chronotope.lake import Lake
 from chronotope.lake.event_labels import KEY_PREFIX, read_event_labels
 from chronotope.registry.champion_lookup import ChampionRecord
@@ -93,6 +94,9 @@ def test_labels_are_stored_and_checked(client: TestClient, town: Town) -> None:
     assert (reply.status_code, reply.json()) == (200, {"n_received": 2, "n_new": 2})
     stored = read_event_labels(Workspace(town.root).event_labels("city"))
     assert stored == {f"{KEY_PREFIX}k1": True, "a" * 32: False}
+    entry = AuditTrail(Workspace(town.root).audit()).entries()[-1]
+    assert (entry.action, entry.dataset) == ("label", "city")
+    assert entry.detail == {"n_received": 2, "n_new": 2, "n_fraud": 1}
     for wrong in (
         {"label": "fraud"},
         {"key": "k", "event_id": "e", "label": "fraud"},

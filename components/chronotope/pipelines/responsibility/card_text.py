@@ -28,6 +28,8 @@ def card_text(
     features: FeatureSnapshot,
     metrics: Mapping[str, float],
     costs: Mapping[str, StepCost],
+    *,
+    budget: str = "",
 ) -> CardText:
     """Texts of the card of one training.
 
@@ -36,7 +38,9 @@ def card_text(
         features: Feature snapshot of the training.
         metrics: Metrics of the challenger on the holdout.
         costs: Costs of the finished steps.
+        budget: Sentence on the privacy budget of the training; "" if it had none.
     """
+    counts_text = budget or "The counts over all users are without noise."
     return CardText(
         intended_use=(
             "Rank what a user does next, when and where, from the user's own log. Not for "
@@ -58,7 +62,8 @@ def card_text(
         ),
         ethics="Own history dominates the scores; watch exposure of rare items and of groups.",
         privacy=(
-            "The bundle holds the ids of users and items, and counts over all users without noise. "
+            "The bundle holds the ids of users and items, and counts over all users. "
+            f"{counts_text} "
             "A query holds the history of one user. 'chronotope forget' removes a user and names "
             "the versions that were trained with the user."
         ),
@@ -84,8 +89,8 @@ def group_text(metrics: Mapping[str, float]) -> str:
     ]
     measured = f"Acc@10 (targets): {', '.join(parts)}. " if parts else ""
     return (
-        f"{measured}Groups of fewer than {MIN_GROUP_TARGETS} targets, and by attributes of users, "
-        "are not shown."
+        f"{measured}Groups of fewer than {MIN_GROUP_TARGETS} targets are not shown. Groups of "
+        "users are in the report, section Trust."
     )
 
 

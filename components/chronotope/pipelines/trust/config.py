@@ -1,4 +1,4 @@
-"""Settings of privacy: users held out of the training for the membership audit."""
+"""Settings of privacy: membership audit, and the budget of a training."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,3 +30,30 @@ class PrivacyConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     audit: AuditConfig = Field(AuditConfig(), description="Membership audit of the candidate.")
+    epsilon: float | None = Field(
+        None,
+        gt=0.0,
+        le=100.0,
+        description="Privacy loss of a training with respect to one user: noisy counts beside the "
+        "parameters of a checkpoint of other data; None trains without noise.",
+    )
+    delta: float = Field(
+        1e-5, gt=0.0, lt=0.1, description="Probability that the privacy loss is larger."
+    )
+
+
+def privacy_tags(privacy: PrivacyConfig) -> dict[str, str]:
+    """Tags of a version with the budget of its training; none without one."""
+    if privacy.epsilon is None:
+        return {}
+    return {"privacy_epsilon": f"{privacy.epsilon:g}", "privacy_delta": f"{privacy.delta:g}"}
+
+
+def budget_text(privacy: PrivacyConfig) -> str:
+    """Sentence on the budget of a training, for the model card; "" without one."""
+    if privacy.epsilon is None:
+        return ""
+    return (
+        f"The counts were released with epsilon {privacy.epsilon:g} and delta {privacy.delta:g} "
+        "with respect to one user; the parameters are of other data."
+    )

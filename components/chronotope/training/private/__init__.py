@@ -1,0 +1,1 @@
+"""Training under user-level differential privacy: noisy counts beside public parameters."""
