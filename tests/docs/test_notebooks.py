@@ -12,7 +12,8 @@ import pytest
 import chronotope as ct
 from tests.conftest import PROJECT
 
-PAGES = runpy.run_path(str(PROJECT / "docs" / "notebooks" / "generate.py"))
+SCRIPT = PROJECT / "docs" / "notebooks" / "generate.py"
+PAGES = runpy.run_path(str(SCRIPT), run_name="notebook_pages")  # by its own name it writes pages
 MAX_LINES, MAX_CPU_S = 8, 60.0
 
 
@@ -64,4 +65,6 @@ def test_cells_are_text_or_code_and_the_last_expression_is_shown() -> None:
 
 
 def test_the_script_of_the_pages_is_no_notebook() -> None:
-    assert [path.stem for path in PAGES["notebook_paths"]()][:1] == ["five_minutes"]
+    names = [path.stem for path in PAGES["notebook_paths"]()]
+    assert "five_minutes" in names
+    assert "generate" not in names

@@ -154,8 +154,8 @@ class _ModelResults:
         self, network: "ChronotopeRecommender", events: EventLog, positions: Int64
     ) -> None:
         """Predicted and true gaps of the targets, in hours."""
-        for start in range(0, len(positions), BATCH_SIZE):
-            target_batch = positions[start : start + BATCH_SIZE]
+        for start_idx in range(0, len(positions), BATCH_SIZE):
+            target_batch = positions[start_idx : start_idx + BATCH_SIZE]
             queries = queries_at(
                 events, target_batch, history_len=network.history_len, time_given=False
             )
@@ -213,8 +213,8 @@ def _rows(
         if not slice_mask.any():
             continue
         for metric, target_values in metric_values.items():
-            interval = bootstrap_interval(target_values[slice_mask], target_users[slice_mask])
-            interval_ends = (interval.estimate, interval.low, interval.high)
+            mean_interval = bootstrap_interval(target_values[slice_mask], target_users[slice_mask])
+            interval_ends = (mean_interval.estimate, mean_interval.low, mean_interval.high)
             yield (model_name, slice_name, metric, *interval_ends, int(slice_mask.sum()))
 
 

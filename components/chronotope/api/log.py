@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
@@ -269,6 +270,28 @@ class Log:
                     frame[column_name].to_list(), self.id_types[column_name]
                 )
         return frame
+
+    def to_dataset(
+        self, dataset_name: str, root: str | Path = ".", *, description: str = ""
+    ) -> "Log":
+        """Write the log as a dataset of a project: YAML, Parquet files and lake.
+
+        From then on ``chronotope train``, the service and feedback know it by its name.
+
+        Args:
+            dataset_name: Lower-case letters, digits and underscores.
+            root: Root of the project.
+            description: What the log contains.
+
+        Returns:
+            The same log over the lake of the project; fit on it to register a model.
+
+        Raises:
+            ConfigError: The name is invalid or taken, or the log is a dataset already.
+        """
+        from chronotope.api.project import write_dataset
+
+        return write_dataset(self, dataset_name, Path(root), description)
 
     def __len__(self) -> int:
         """Number of good events."""

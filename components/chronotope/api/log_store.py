@@ -105,7 +105,7 @@ class LogStore:
             users=self.users(),
         )
         event_log, feature_catalog = load_features(feature_snapshot.path)
-        return LogFeatures(event_log, feature_catalog, noise_report)
+        return LogFeatures(event_log, feature_catalog, noise_report, feature_snapshot.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +116,13 @@ class LogFeatures:
         events: The events by index.
         catalog: Ids and attributes of users, items, places and categories.
         noise: Events left out as noise.
+        digest: Digest of the snapshot.
     """
 
     events: EventLog
     catalog: Catalog
     noise: NoiseReport
+    digest: str
 
 
 def normalised_batches(dataset_spec: DatasetSpec, raw_rows: pa.Table) -> Iterator[IngestBatch]:

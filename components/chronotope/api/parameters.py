@@ -74,15 +74,17 @@ def request_options(k: int, new_only: bool, filters: Mapping[str, object]) -> Re
             way_out=f"Use {', '.join(_FILTERS)}",
         )
     try:
-        options = RecommendOptions.model_validate({"exclude_seen": new_only, **filters})
+        recommend_options = RecommendOptions.model_validate({"exclude_seen": new_only, **filters})
     except ValueError as error:
         raise ConfigError(f"A filter is invalid: {error}", received=dict(filters)) from error
-    if options.within_km is not None and (options.lat is None or options.lon is None):
+    if recommend_options.within_km is not None and (
+        recommend_options.lat is None or recommend_options.lon is None
+    ):
         raise ConfigError("within_km needs lat and lon", received=dict(filters))
     if k < 1:
         raise ConfigError("k must be at least 1", received=k)
     # not validated again: the bound on k is one of the service's requests
-    return options.model_copy(update={"k": k})
+    return recommend_options.model_copy(update={"k": k})
 
 
 def utc_text(utc_s: int) -> str:

@@ -6,10 +6,13 @@ map: Events, or recommended items, by their coordinates.
 item_space: Items that the same users have lie close together.
 """
 
+import io
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import svds
 
@@ -20,9 +23,6 @@ from chronotope.contracts.errors import ConfigError, NotEnoughData
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
-
-    from chronotope.api.figures import NotebookFigure
 
 __all__ = ["accuracy", "calibration", "item_space", "map"]
 
@@ -32,9 +32,19 @@ _N_FACTORS: Final = 16
 _N_LABELS: Final = 12
 
 
+class NotebookFigure(Figure):
+    """Figure that shows itself where a cell ends with it; pyplot would keep global state."""
+
+    def _repr_png_(self) -> bytes:
+        """The picture."""
+        png_buffer = io.BytesIO()
+        self.savefig(png_buffer, format="png", dpi=110)
+        return png_buffer.getvalue()
+
+
 def accuracy(
     evaluation: Evaluation, metric: str = "ndcg_10", slice_name: str = ALL_TARGETS
-) -> "NotebookFigure":
+) -> NotebookFigure:
     """Metric of each model with its 95 % interval, best on top.
 
     Args:
@@ -81,7 +91,7 @@ def accuracy(
     return drawn_figure
 
 
-def calibration(evaluation: Evaluation, model: str | None = None) -> "NotebookFigure":
+def calibration(evaluation: Evaluation, model: str | None = None) -> NotebookFigure:
     """Share of true times in each tenth of the predicted distribution; ideal is .1 each.
 
     Args:
@@ -114,7 +124,7 @@ def calibration(evaluation: Evaluation, model: str | None = None) -> "NotebookFi
     return drawn_figure
 
 
-def map(data: "Log | pd.DataFrame") -> "NotebookFigure":
+def map(data: "Log | pd.DataFrame") -> NotebookFigure:
     """Events of a log, or items of ``recommend``, by their coordinates.
 
     Args:
@@ -158,7 +168,7 @@ def map(data: "Log | pd.DataFrame") -> "NotebookFigure":
     return drawn_figure
 
 
-def item_space(log: Log, n_items: int = 400, seed: int = 0) -> "NotebookFigure":
+def item_space(log: Log, n_items: int = 400, seed: int = 0) -> NotebookFigure:
     """Map of the items with the most events: items of the same users lie close together (t-SNE).
 
     Args:
@@ -244,18 +254,8 @@ def _places(log: Log) -> "pd.DataFrame":
     return pd.DataFrame(item_columns).dropna(subset=[c.LAT, c.LON])
 
 
-def _axes(width: float, height: float) -> "tuple[NotebookFigure, Axes]":
-    """Figure and axes of a size in inches; nothing is shown, and no state is kept.
-
-    Raises:
-        ConfigError: matplotlib is not installed.
-    """
-    try:
-        from chronotope.api.figures import NotebookFigure
-    except ImportError as error:
-        raise ConfigError(
-            "Figures need matplotlib", way_out="Install it: pip install matplotlib"
-        ) from error
+def _axes(width: float, height: float) -> tuple[NotebookFigure, Axes]:
+    """Figure and axes of a size in inches; nothing is shown, and no state is kept."""
     drawn_figure = NotebookFigure(figsize=(width, height), layout="constrained")
     figure_axes = drawn_figure.subplots()
     for spine_side in ("top", "right"):

@@ -57,8 +57,8 @@ class PredictionSource:
             id_types: Types of the ids that frames return.
         """
         exit_stack = ExitStack()
-        config = ScoringConfig(root=root, k=1)
-        source = exit_stack.enter_context(open_source(dataset, config, lambda *_: champion))
+        scoring_config = ScoringConfig(root=root, k=1)
+        source = exit_stack.enter_context(open_source(dataset, scoring_config, lambda *_: champion))
         return cls(source, id_types, exit_stack)
 
     def predict(

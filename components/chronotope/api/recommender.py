@@ -306,6 +306,50 @@ class NextEventRecommender:
         recommender._attach(log)
         return recommender
 
+    def register(self, *, promote: bool = False) -> str:
+        """Register the model as a version of its dataset in MLflow; it becomes challenger.
+
+        Args:
+            promote: Make it champion without the gate, as ``chronotope promote`` does.
+
+        Returns:
+            Number of the version.
+
+        Raises:
+            ConfigError: The model was not fitted on a log of ``to_dataset``.
+        """
+        from chronotope.api.project import register_network
+
+        manifest = self._fitted.model.manifest
+        if self._network is None or self._log is None:
+            raise ConfigError(
+                "A loaded bundle is not registered again", way_out="Register what fit has trained"
+            )
+        return register_network(self._network, manifest, self._log, promote=promote)
+
+    @classmethod
+    def from_registry(cls, log: Log, version: str | None = None) -> Self:
+        """Open a registered version of the dataset of a log; the champion by default.
+
+        Args:
+            log: Result of ``to_dataset``.
+            version: Number of the version.
+
+        Raises:
+            StoreError: There is no champion, or no such version.
+        """
+        from chronotope.registry.champion import load_champion, load_version
+
+        root, dataset_name = log.store.root, log.store.dataset
+        recommender = cls()
+        recommender._champion = (
+            load_champion(root, dataset_name)
+            if version is None
+            else load_version(root, dataset_name, version)
+        )
+        recommender._attach(log)
+        return recommender
+
     def __repr__(self) -> str:
         """Parameters that differ from the defaults, and whether it is fitted."""
         changed_params = {

@@ -31,12 +31,12 @@ def rolling(
         NotEnoughData: The log is too short for so many folds.
     """
     try:
-        config = FoldsConfig(
+        folds_config = FoldsConfig(
             k=k, min_train_share=min_train_share, holdout_quantile=1 - holdout_share
         )
     except ValidationError as error:
         raise ConfigError(f"The folds cannot be cut: {error}", received=f"k = {k}") from error
-    return rolling_origin(log.events, config)
+    return rolling_origin(log.events, folds_config)
 
 
 def latest(log: Log, share: float = 0.1) -> Fold:

@@ -1,0 +1,91 @@
+"""From a notebook to a project: a dataset of the flows, a version that the service serves."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import chronotope as ct
+from chronotope.contracts.errors import ConfigError
+from chronotope.datasets.loading import load_spec
+from chronotope.inference.recommend import recommend
+from chronotope.ingestion.source_batches import read_batches
+from chronotope.serving.api.app import create_app
+from chronotope.serving.settings import ServeSettings
+from tests.serving.town import LocalClient
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", f"sqlite:///{tmp_path}/mlruns/mlflow.db")
+    return tmp_path
+
+
+def test_a_dataset_has_the_events_and_features_of_the_log(log: ct.Log, project: Path) -> None:
+    cafe = log.to_dataset("cafe")
+    assert sorted(cafe.rows["event_id"].to_pylist()) == sorted(log.rows["event_id"].to_pylist())
+    np.testing.assert_array_equal(cafe.events.item_idx, log.events.item_idx)
+    np.testing.assert_array_equal(cafe.events.utc_offset_min, log.events.utc_offset_min)
+    assert cafe.index.item_title.tolist() == log.index.item_title.tolist()
+    assert cafe.users() == log.users()
+
+
+def test_the_flow_reads_the_same_events_from_the_yaml(log: ct.Log, project: Path) -> None:
+    log.to_dataset("cafe")
+    batches = read_batches(load_spec("cafe"), 100_000)
+    ids = [event_id for batch in batches for event_id in batch.rows["event_id"].to_pylist()]
+    assert sorted(ids) == sorted(log.rows["event_id"].to_pylist())
+
+
+def test_refused_rows_come_along(frame: object, project: Path) -> None:
+    import pandas as pd
+
+    broken = pd.DataFrame({"u": [1, 1, None], "i": ["a", "b", "a"], "t": ["2024-03-01"] * 3})
+    small = ct.Log.from_frame(broken, user="u", item="i", time="t")
+    assert len(small.to_dataset("small").quarantine()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("Cafe 1", "name"), ("cafe", "already")], ids=["invalid", "taken"]
+)
+def test_a_name_has_to_be_valid_and_free(log: ct.Log, project: Path, name: str, text: str) -> None:
+    (project / "conf/datasets").mkdir(parents=True)
+    (project / "conf/datasets/cafe.yaml").touch()
+    with pytest.raises(ConfigError, match=text):
+        log.to_dataset(name)
+
+
+def test_only_a_model_of_a_project_is_registered(fitted: ct.Recommender) -> None:
+    with pytest.raises(ConfigError, match="to_dataset"):
+        fitted.register()
+    with pytest.raises(ConfigError, match="not fitted"):
+        ct.Recommender().register()
+
+
+@pytest.mark.slow
+def test_api_command_and_service_give_equal_scores_for_a_version(
+    log: ct.Log, project: Path
+) -> None:
+    cafe = log.to_dataset("cafe")
+    model = ct.Recommender(transfer_epochs=0).fit(cafe)
+    version = model.register(promote=True)
+    served = ct.Recommender.from_registry(cafe, version)
+    user, moment = cafe.users()[0], cafe.next_second
+    by_api = served.recommend(user, moment, k=10)
+    command = recommend(project, "cafe", str(user), moment)
+    with LocalClient(create_app(ServeSettings(dataset="cafe", root=project))) as client:
+        request = {"user_id": str(user), "request_time": moment.isoformat(), "k": 10}
+        by_service = client.post("/recommend", json=request).json()
+    assert by_service["version"] == command.version == version
+    items = by_api["item"].tolist()
+    assert items == [item.id for item in command.items]
+    assert items == [item["id"] for item in by_service["items"]]
+    probabilities = by_api["probability"].tolist()
+    assert probabilities == pytest.approx([item.probability for item in command.items], abs=1e-6)
+    assert probabilities == pytest.approx(
+        [item["probability"] for item in by_service["items"]], abs=1e-6
+    )
+    assert model.recommend(user, moment)["probability"].tolist() == pytest.approx(
+        probabilities, abs=1e-5
+    )
