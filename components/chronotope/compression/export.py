@@ -33,7 +33,7 @@ from chronotope.compression.graph_template import (
     trace_template,
 )
 from chronotope.contracts.errors import ArtifactError
-from chronotope.models.batch import INPUT_NAMES, Batch
+from chronotope.models.batch import HISTORY_NAMES, INPUT_NAMES, Batch
 from chronotope.models.cold_users.user_head import read_attributes
 from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet
@@ -48,8 +48,6 @@ OUTPUT_NAMES = ("item_scores", "when", "place_scores")
 
 MIN_RECENT: Final = 16
 """Shortest history that a graph of open length reads: shorter ones are hardly faster."""
-
-HISTORY_NAMES: Final = INPUT_NAMES[:4]
 
 _VERSIONED: Final = ("torch", "onnx", "onnxscript", "onnxruntime")
 
@@ -97,13 +95,16 @@ _OPEN_AXES: Final[dict[str, tuple[Axis | None, ...]]] = {
 }
 """Open sizes of weights, by the ends of their names; None: fixed. Pruning sets some of them."""
 
+CONTEXT_ROWS: Final = "context_rows"
+"""Open axis of the items whose context differs from the defaults."""
+
 _SIZES: Final = {"n_categories", "n_places", "num_embeddings", "in_features", "out_features"}
 """Attributes of modules that repeat sizes of their weights; the graph reads the weights' alone."""
 
 _DROPOUT: Final = "p"
 """Attribute of ``nn.Dropout``, which an exported network does not apply."""
 
-_UNREAD_SETTINGS: Final = {"history_len", "n_hidden", "dropout", "content", "modalities"}
+_UNREAD_SETTINGS: Final = {"history_len", "n_hidden", "dropout", "content", "modalities", "item_context"}
 """Settings that a graph does not read: they are sizes, or seen in the modules of the network."""
 
 _BACKBONE_SETTINGS: Final = {"n_layers", "backbone_len", "d_model"}
@@ -165,7 +166,9 @@ def scoring_graph(net: ChronotopeNet, priors: Priors) -> GraphSpec:
         priors: The state frozen into the graph.
     """
     module = _ScoringGraph(net, priors)
-    inputs = input_specs(net.config, read_attributes(net.user_head))
+    head = net.item_context_head
+    n_item_columns = 0 if head is None else head.n_columns
+    inputs = input_specs(net.config, read_attributes(net.user_head), n_item_columns)
     return graph_spec(module, net.config, inputs, OUTPUT_NAMES)
 
 
@@ -286,19 +289,28 @@ def padded_lengths(history: HistoryLengths, history_len: int) -> tuple[int, ...]
     return tuple(lengths) if lengths[-1] >= history_len else (*lengths, history_len)
 
 
-def input_specs(config: ModelConfig, attributes: tuple[str, ...] = ()) -> tuple[TensorSpec, ...]:
+def input_specs(
+    config: ModelConfig, attributes: tuple[str, ...] = (), n_item_columns: int = 0
+) -> tuple[TensorSpec, ...]:
     """Inputs of a network's graph, in the order of ``INPUT_NAMES``.
 
     Args:
         config: Configuration of the network.
         attributes: User attributes that it reads; their levels follow the context columns.
+        n_item_columns: Columns of the item context; 0 for a network that reads none.
     """
-    *request_names, time_given, context = INPUT_NAMES[len(HISTORY_NAMES) :]
+    *request_names, time_given, context, context_items, context_levels = INPUT_NAMES[
+        len(HISTORY_NAMES) :
+    ]
     histories = [TensorSpec(name, torch.int64, (BATCH, HISTORY)) for name in HISTORY_NAMES]
     requests = [TensorSpec(name, torch.int64, (BATCH,)) for name in request_names]
     inputs = [*histories, *requests, TensorSpec(time_given, torch.float32, (BATCH,))]
     if n_columns := len(config.context) + len(attributes):
         inputs.append(TensorSpec(context, torch.float32, (BATCH, n_columns)))
+    if n_item_columns:
+        inputs.append(TensorSpec(context_items, torch.int64, (BATCH, CONTEXT_ROWS)))
+        row_axes = (BATCH, CONTEXT_ROWS, n_item_columns)
+        inputs.append(TensorSpec(context_levels, torch.int64, row_axes))
     return tuple(inputs)
 
 
@@ -308,7 +320,14 @@ def batches(inputs: Mapping[str, Tensor]) -> tuple[Batch, Batch | None]:
     Args:
         inputs: Inputs by name; a history is a pair of its full form and its latest events.
     """
-    tensors = {"context": empty_context(inputs["time_given"]), **inputs}
+    no_context = empty_context(inputs["time_given"])
+    no_items = no_context.long()
+    tensors = {
+        "context": no_context,
+        "context_item_idx": no_items,
+        "context_levels": no_items[..., None],
+        **inputs,
+    }
     histories = {name: tensors[name] for name in HISTORY_NAMES}
     batch = Batch(**tensors | {name: whole for name, (whole, _) in histories.items()})
     recent = {name: latest for name, (_, latest) in histories.items()}

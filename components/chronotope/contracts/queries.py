@@ -34,6 +34,9 @@ class Queries:
         time_given: Whether ``request_s`` is the true request time, shape (B,).
         context: Context columns of the request by name, such as the weather, float32,
             shape (B,) each; NaN if unknown. An absent column is unknown.
+        context_item_idx: Items whose item context differs from the defaults, shape (B, P), 0 in
+            padding; None if nothing is known.
+        context_levels: Levels of these items, shape (B, P, n_columns); None with it.
     """
 
     user_idx: Int32
@@ -46,6 +49,8 @@ class Queries:
     request_place_idx: Int32
     time_given: npt.NDArray[np.bool_]
     context: dict[str, Float32] = field(default_factory=dict)
+    context_item_idx: Int32 | None = None
+    context_levels: Int32 | None = None
 
     def __len__(self) -> int:
         """Number of queries."""
@@ -56,7 +61,7 @@ class Queries:
         plain_arrays = {
             data_field.name: getattr(self, data_field.name)
             for data_field in fields(self)
-            if data_field.name != "context"
+            if data_field.name != "context" and getattr(self, data_field.name) is not None
         }
         return plain_arrays | {
             f"{CONTEXT}{array_name}": column for array_name, column in self.context.items()
@@ -132,17 +137,27 @@ def queries_at(
     known_context = (
         {n: values[positions] for n, values in log.context.items()} if time_given else {}
     )
+    request_s = np.where(has_request_s, log.occurred_s[anchor_position], np.int64(0))
+    last_places = np.where(has_past, log.place_idx[last_position], places)
+    request_places = np.where(places != UNKNOWN, places, last_places)
+    item_rows = (
+        log.item_context.at(request_places, request_s)
+        if log.item_context is not None and time_given
+        else None
+    )
     return Queries(
         user_idx=log.user_idx[positions],
         item_idx=gather(log.item_idx),
         occurred_s=np.where(is_event, log.occurred_s[event_positions], np.int64(0)),
         utc_offset_min=gather(log.utc_offset_min),
         place_idx=gather(log.place_idx),
-        request_s=np.where(has_request_s, log.occurred_s[anchor_position], np.int64(0)),
+        request_s=request_s,
         request_offset_min=np.where(
             has_request_s, log.utc_offset_min[anchor_position], np.int32(0)
         ),
         request_place_idx=places,
         time_given=np.full(len(positions), time_given),
         context=known_context,
+        context_item_idx=None if item_rows is None else item_rows.item_idx,
+        context_levels=None if item_rows is None else item_rows.levels,
     )

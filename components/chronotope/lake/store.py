@@ -1,6 +1,6 @@
 """Lake of one dataset: versioned Delta tables with atomic merges."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,11 @@ from chronotope.contracts.errors import StoreError
 from chronotope.lake.merge_conditions import change_condition, equality_condition, retry_commit
 from chronotope.lake.row_conformance import (
     conform_rows,
+    conformed_reader,
     conformed_schema,
     first_occurrence_mask,
     stream_rows,
+    unique_by_key,
 )
 from chronotope.lake.staged_batch import (
     ALL_VERSIONS,
@@ -143,6 +145,12 @@ class Lake:
     def upsert_keyed(self, table_name: str, keyed_rows: pa.Table) -> int:
         """Insert new rows of one of ``TABLE_KEYS`` and update changed ones; returns the version."""
         return self._upsert(table_name, keyed_rows, TABLE_KEYS[table_name])
+
+    def create(self, table_name: str, row_schema: pa.Schema, rows: Iterable[pa.Table]) -> bool:
+        """Create a table in one commit from a stream that reads no lake; False if it exists."""
+        table_schema = self._schema(table_name, row_schema)
+        with translate_store_errors(table_name):
+            return self._create(table_name, lambda: conformed_reader(rows, table_schema))
 
     def quarantine(self, refused_rows: pa.Table) -> int:
         """Insert refused rows into the quarantine; a row of the same run is inserted once.
@@ -346,18 +354,17 @@ class Lake:
         with translate_store_errors(table_name):
             return retry_commit(insert)
 
-    def _upsert(self, table_name: str, new_rows: pa.Table, key_column: str) -> int:
+    def _upsert(self, table_name: str, new_rows: pa.Table, key: str | tuple[str, ...]) -> int:
         table_schema = self._schema(table_name, new_rows.schema)
-        unique_rows = conform_rows(new_rows, table_schema)
-        keep_mask = first_occurrence_mask(unique_rows.column(key_column))
-        unique_rows = unique_rows if keep_mask is None else unique_rows.filter(pa.array(keep_mask))
+        key_columns = (key,) if isinstance(key, str) else key
+        unique_rows = unique_by_key(conform_rows(new_rows, table_schema), key_columns)
 
         def upsert() -> int:
             if self._create(table_name, lambda: unique_rows):
                 return 0
             table_merger = self._open(table_name).merge(
                 unique_rows,
-                equality_condition([key_column]),
+                equality_condition(key_columns),
                 source_alias="s",
                 target_alias="t",
                 merge_schema=True,
@@ -367,7 +374,7 @@ class Lake:
             change_conditions = [
                 change_condition(column_name, column_name in known_columns)
                 for column_name in table_schema.names
-                if column_name != key_column
+                if column_name not in key_columns
             ]
             if change_conditions:
                 table_merger = table_merger.when_matched_update_all(" OR ".join(change_conditions))

@@ -125,6 +125,7 @@ def _manifest_fields(
         "data_version": data_version,
         "context": model.model.context,
         "attributes": model.attributes,
+        "item_context": model.item_context,
         "trained_until_s": int(training_log.occurred_s.max()),
     }
 

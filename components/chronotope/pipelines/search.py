@@ -135,6 +135,15 @@ def context_columns(log: EventLog, settings: TrainSettings) -> tuple[str, ...]:
     return settings.model.context or tuple(log.context)
 
 
+def read_columns(log: EventLog, settings: TrainSettings) -> dict[str, tuple[str, ...]]:
+    """Parameters of a model that reads all columns it may: context and item context."""
+    columns: dict[str, tuple[str, ...]] = {"context": context_columns(log, settings)}
+    if log.item_context is not None and not settings.training.is_zero_shot:
+        names = tuple(column.name for column in log.item_context.columns)
+        columns["item_context"] = settings.model.item_context or names
+    return columns
+
+
 def run_search(
     features: Path, settings: TrainSettings, run_dir: Path, tracker_factory: TrackerFactory
 ) -> SearchResult:
@@ -184,7 +193,7 @@ class FoldObjective:
     def __call__(self, params: dict[str, Any], fold_idx: int, tracker: Tracker) -> float:
         """Train on the events before a fold and evaluate on its targets."""
         log, catalog = cached_features(self.features)
-        all_params = {**params, "context": context_columns(log, self.settings)}
+        all_params = {**params, **read_columns(log, self.settings)}
         model_config, training_config = configs_from_params(all_params, self.settings)
         max_targets = min(self.settings.trial_targets, training_config.max_targets)
         # The discovery head is fitted to the finished network: no searched parameter is its own.

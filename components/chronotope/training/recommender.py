@@ -18,6 +18,7 @@ from chronotope.artifact.onnx_recommender import ModelOutput
 from chronotope.contracts.errors import ArtifactError, ChronotopeError, ConfigError
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.item_content import ItemContent
+from chronotope.contracts.item_context import ItemContextColumn
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.queries import Queries
 from chronotope.contracts.user_attributes import AttributeColumn, context_columns
@@ -114,6 +115,13 @@ class ChronotopeRecommender:
         return attributes.columns
 
     @property
+    def item_context(self) -> tuple[ItemContextColumn, ...]:
+        """Columns of the item context that the trained network's graph takes; none if unread."""
+        if self._catalog is None or self.net.item_context_head is None:
+            return ()
+        return self._catalog.item_context
+
+    @property
     def priors(self) -> Priors:
         """Priors of the latest observation.
 
@@ -141,6 +149,8 @@ class ChronotopeRecommender:
         lightning.seed_everything(self.training.seed, workers=False, verbose=False)
         net = ChronotopeNet(self.model, catalog)
         net.context_head.measure(log)
+        if net.item_context_head is None and log.item_context is not None:
+            log = replace(log, item_context=None)  # nothing reads its rows
         config = start_parameters(net, self.training)
         if config.is_zero_shot:
             self._net, self._catalog, self._seen_until_s = net.eval(), catalog, 0
