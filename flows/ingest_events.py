@@ -226,6 +226,7 @@ def _write_item_context(
         lake=event_lake,
         run_id=delivery_id(dataset_spec),
         batch_rows=settings.batch_rows,
+        posted_path=Workspace(settings.root).posted_item_context(dataset_spec.name),
     )
     source_lines = SourceLines.from_report(source_report)
     return {ITEM_CONTEXT_TABLE: TableCounts(**asdict(report), lines=source_lines)}

@@ -35,7 +35,7 @@ class ItemContextReader:
     Attributes:
         lake: The dataset's lake.
         version: Version of the table; None if there is none.
-        posted: Log of posted rows, which count before those of the lake.
+        posted: Log of posted rows; one replaces a row of the lake of equal place and times.
         columns: Columns that the model's graph takes.
         items, places: The model's ids.
     """

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +16,19 @@ from chronotope.datasets.item_context_rows import item_context_schema, read_item
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.ingestion.table_ingestion import TableReport, quarantine_lines, quarantine_rows
 from chronotope.lake import Lake
+from chronotope.lake.posted import PostedItemContext
 from chronotope.lake.row_conformance import row_hashes
 from chronotope.lake.table_schemas import ITEM_CONTEXT_TABLE, ROW
 
 
 def ingest_item_context(
-    dataset_spec: DatasetSpec, *, row_check: RowCheck, lake: Lake, run_id: str, batch_rows: int
+    dataset_spec: DatasetSpec,
+    *,
+    row_check: RowCheck,
+    lake: Lake,
+    run_id: str,
+    batch_rows: int,
+    posted_path: Path | None = None,
 ) -> tuple[TableReport, SourceReport]:
     """Validate the item context, quarantine failing rows, and merge the new and changed ones.
 
@@ -32,6 +40,7 @@ def ingest_item_context(
         lake: Destination of valid and refused rows.
         run_id: Id of the delivery.
         batch_rows: Rows of a batch.
+        posted_path: Log of the rows that were posted to a service; they are merged last.
 
     Returns:
         Row counts and the report of the reader.
@@ -50,6 +59,8 @@ def ingest_item_context(
             lake.upsert_keyed(ITEM_CONTEXT_TABLE, good_rows)
     else:
         lake.create(ITEM_CONTEXT_TABLE, schema, batches)
+    if posted_path is not None and posted_path.is_file():
+        _merge_posted(posted_path, lake, schema)
     for refused_rows in delivery.refused:  # not while a table is written: Delta does not nest
         lake.quarantine(refused_rows)
     reasons = delivery.reasons + quarantine_lines(
@@ -63,6 +74,16 @@ def ingest_item_context(
         reasons=dict(reasons.most_common()),
     )
     return report, source_report
+
+
+def _merge_posted(posted_path: Path, lake: Lake, schema: pa.Schema) -> None:
+    posted = PostedItemContext(posted_path)
+    try:
+        posted_rows = posted.table(schema)
+    finally:
+        posted.close()
+    if len(posted_rows):
+        lake.upsert_keyed(ITEM_CONTEXT_TABLE, posted_rows)
 
 
 class _Delivery:

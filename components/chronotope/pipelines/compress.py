@@ -32,7 +32,8 @@ from chronotope.pipelines.settings import TrainSettings
 from chronotope.registry.blessing import BlessConfig, agreement, violated_agreement_bounds
 from chronotope.runtime.stored_arrays import save_arrays
 from chronotope.training.prequential import PrequentialRound, RoundBatches, make_rounds
-from chronotope.training.recommender import ChronotopeRecommender, fine_tune
+from chronotope.training.fine_tune import fine_tune
+from chronotope.training.recommender import ChronotopeRecommender
 from chronotope.tuning.recipe_search import search_recipes
 
 N_PROBES: Final = 64

@@ -34,6 +34,7 @@ from chronotope.pipelines.results import (
     WrittenReport,
 )
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.train import ITEM_CONTEXT_FILE
 from chronotope.report import page
 from chronotope.report.item_space_section import N_COLOURS
 from chronotope.report.model_card import render_card
@@ -47,6 +48,7 @@ from chronotope.report.report_data import (
     FoldRow,
     GateSummary,
     IngestionCounts,
+    ItemContextRow,
     ItemPoint,
     LabelRow,
     MapPoint,
@@ -62,6 +64,7 @@ from chronotope.report.report_data import (
 from chronotope.runtime.durable_files import write_json, write_text
 from chronotope.runtime.step_cache import StepCost, step_costs
 from chronotope.runtime.stored_arrays import load_arrays
+from chronotope.training.item_context_worth import read_worth
 
 TRAINING_DATA_FILE: Final = "training_data.json"
 """File of a run with the counts of its delivery and its feature snapshot."""
@@ -127,6 +130,7 @@ def _report_data(
         ),
         columns=_column_rows(summary.columns),
         modalities=_modality_rows(summary.columns),
+        item_context=_item_context_rows(run_dir),
         when=_time_calibration(evaluation.time),
         where=_place_rows(evaluation),
         map_points=_map_points(run_dir),
@@ -245,6 +249,19 @@ def _modality_rows(selection: ColumnSelection) -> tuple[ColumnRow, ...]:
         )
         for worth in selection.modalities
         for label, interval in worth.by_label().items()
+    )
+
+
+def _item_context_rows(run_dir: Path) -> tuple[ItemContextRow, ...]:
+    """Worth of the columns that the training measured; none without item context."""
+    return tuple(
+        ItemContextRow(
+            name=worth.name,
+            lost=Estimate(value=worth.value, low=worth.low, high=worth.high),
+            new_lost=Estimate(value=worth.new_value, low=worth.new_low, high=worth.new_high),
+            kept=worth.helps,
+        )
+        for worth in read_worth(run_dir / ITEM_CONTEXT_FILE)
     )
 
 

@@ -7,13 +7,17 @@ from chronotope.compression.trace_ahead import Architecture, trace_ahead
 from chronotope.features.snapshot import load_features
 from chronotope.models.content_head import model_catalog
 from chronotope.pipelines.holdout import frozen_folds
-from chronotope.pipelines.search import configs_from_params
+from chronotope.pipelines.search import configs_from_params, item_context_params
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.training.cold_users import MIN_USERS
+from chronotope.training.item_context_worth import save_worth
 from chronotope.training.recommender import ChronotopeRecommender
 
 MODEL_FILE: Final = "model.pt"
 """File of a run with its trained model."""
+
+ITEM_CONTEXT_FILE: Final = "item_context.json"
+"""File of a run with the worth of the columns of the item context."""
 
 
 def train_final_model(
@@ -39,7 +43,8 @@ def train_final_model(
         File that ``ChronotopeRecommender.load`` reads.
     """
     log, catalog = load_features(features)
-    model_config, training_config = configs_from_params(params, settings)
+    all_params = {**params, **item_context_params(log, settings)}
+    model_config, training_config = configs_from_params(all_params, settings)
     trace_ahead(
         Architecture(
             model_config,
@@ -56,4 +61,6 @@ def train_final_model(
     model.fit(log.before(frozen_folds(run_dir).holdout.train_end_s), catalog)
     model_path = run_dir / MODEL_FILE
     model.save(model_path)
+    if model.item_context_worth:
+        save_worth(model.item_context_worth, run_dir / ITEM_CONTEXT_FILE)
     return model_path

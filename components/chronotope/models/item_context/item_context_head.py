@@ -36,13 +36,18 @@ class ItemContextHead(nn.Module):
         """
         super().__init__()
         self.n_columns = len(columns)
-        is_read = torch.zeros(n_levels(columns), 1)
-        for column in columns:
-            if column.name in read_columns:
-                is_read[column.first : column.first + len(column.levels)] = 1.0
-        self.register_buffer("is_read", is_read)
+        self._columns = columns
+        self.register_buffer("is_read", self.mask_of(read_columns))
         # one column for items of the history, one for the others
         self.level_weights = nn.Parameter(torch.zeros(n_levels(columns), 2))
+
+    def mask_of(self, column_names: tuple[str, ...]) -> Tensor:
+        """1 at the levels of some columns, else 0, shape (n_levels, 1)."""
+        mask = torch.zeros(n_levels(self._columns), 1)
+        for column in self._columns:
+            if column.name in column_names:
+                mask[column.first : column.first + len(column.levels)] = 1.0
+        return mask
 
     @classmethod
     def of_columns(cls, config: ModelConfig, catalog: Catalog) -> Self | None:

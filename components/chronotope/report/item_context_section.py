@@ -1,0 +1,30 @@
+"""Section of the report on the item context: the worth of each column."""
+
+from chronotope.contracts.escaping import html_text
+from chronotope.report.html_parts import estimate, section, table
+from chronotope.report.report_data import ReportData
+
+
+def item_context_section(report_data: ReportData) -> str:
+    """Table of the reciprocal rank that is lost without each column; empty without any."""
+    if not report_data.item_context:
+        return ""
+    table_rows = [
+        (
+            [
+                html_text(row.name),
+                estimate(row.lost),
+                estimate(row.new_lost),
+                "used" if row.kept else "dropped",
+            ],
+            False,
+        )
+        for row in report_data.item_context
+    ]
+    caption = (
+        "MRR lost on later events when every item has the default of the column, with its 95 % "
+        "interval: at all targets, and at discoveries among the items that are new to the user. A "
+        "column is used if one interval lies above zero and none below it."
+    )
+    column_heads = ["Column", "MRR lost", "Among new items", "Verdict"]
+    return section("Item context", table(caption, column_heads, table_rows))
