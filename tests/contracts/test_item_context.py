@@ -72,9 +72,7 @@ def test_an_index_is_the_same_after_it_was_stored(tmp_path: Path) -> None:
 
 
 def test_queries_have_the_rows_of_their_moment_at_the_place_of_the_last_event() -> None:
-    log = EventLog.sorted(
-        user_idx=[1, 1], item_idx=[1, 2], occurred_s=[100, 200], place_idx=[3, 4]
-    )
+    log = EventLog.sorted(user_idx=[1, 1], item_idx=[1, 2], occurred_s=[100, 200], place_idx=[3, 4])
     index = index_of((3, 150, 300, 7, 1), (4, 150, 300, 8, 1), (3, 201, 300, 9, 1))
     log = EventLog(**{name: getattr(log, name) for name in log.__slots__} | {"item_context": index})
     queries = queries_at(log, np.array([1]), history_len=None, time_given=True)

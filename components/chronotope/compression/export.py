@@ -104,7 +104,14 @@ _SIZES: Final = {"n_categories", "n_places", "num_embeddings", "in_features", "o
 _DROPOUT: Final = "p"
 """Attribute of ``nn.Dropout``, which an exported network does not apply."""
 
-_UNREAD_SETTINGS: Final = {"history_len", "n_hidden", "dropout", "content", "modalities", "item_context"}
+_UNREAD_SETTINGS: Final = {
+    "history_len",
+    "n_hidden",
+    "dropout",
+    "content",
+    "modalities",
+    "item_context",
+}
 """Settings that a graph does not read: they are sizes, or seen in the modules of the network."""
 
 _BACKBONE_SETTINGS: Final = {"n_layers", "backbone_len", "d_model"}

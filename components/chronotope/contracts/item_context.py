@@ -26,7 +26,14 @@ FOREVER_S: Final = 2**40
 """End of a row without an end, UTC seconds."""
 
 _COLUMNS: Final = "item_context.json"
-_ARRAYS: Final = ("block_place", "block_from_s", "block_until_s", "block_start", "item_idx", "levels")
+_ARRAYS: Final = (
+    "block_place",
+    "block_from_s",
+    "block_until_s",
+    "block_start",
+    "item_idx",
+    "levels",
+)
 
 ITEM_CONTEXT_FILES: Final = (_COLUMNS, *(f"item_context.{name}.npy" for name in _ARRAYS))
 """Files of an index below its folder."""

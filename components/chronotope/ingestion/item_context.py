@@ -63,9 +63,7 @@ def ingest_item_context(
         _merge_posted(posted_path, lake, schema)
     for refused_rows in delivery.refused:  # not while a table is written: Delta does not nest
         lake.quarantine(refused_rows)
-    reasons = delivery.reasons + quarantine_lines(
-        source_report, delivery.source_name, run_id, lake
-    )
+    reasons = delivery.reasons + quarantine_lines(source_report, delivery.source_name, run_id, lake)
     n_lines = reasons.total() - delivery.reasons.total()
     report = TableReport(
         n_read=delivery.n_read + n_lines,

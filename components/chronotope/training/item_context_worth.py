@@ -131,9 +131,7 @@ def read_worth(path: Path) -> tuple[ColumnWorth, ...]:
 
 def _evaluate(model: _LaterModel, log: EventLog, positions: Int64) -> EvaluationResult:
     n_items = model.net.item_tables.n_items
-    return evaluate(
-        model, log, positions, n_items=n_items, time_given=True, batch_size=BATCH_SIZE
-    )
+    return evaluate(model, log, positions, n_items=n_items, time_given=True, batch_size=BATCH_SIZE)
 
 
 def _worth(name: str, with_column: EvaluationResult, without: EvaluationResult) -> ColumnWorth:

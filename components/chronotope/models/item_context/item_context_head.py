@@ -27,7 +27,9 @@ class ItemContextHead(nn.Module):
 
     is_read: Tensor
 
-    def __init__(self, columns: tuple[ItemContextColumn, ...], read_columns: tuple[str, ...]) -> None:
+    def __init__(
+        self, columns: tuple[ItemContextColumn, ...], read_columns: tuple[str, ...]
+    ) -> None:
         """Build with all weights zero.
 
         Args:

@@ -73,8 +73,7 @@ class ItemContextEndpoint:
         """
         loaded_champion = self._watcher.loaded_champion
         columns = {
-            column.name: column
-            for column in loaded_champion.champion.model.manifest.item_context
+            column.name: column for column in loaded_champion.champion.model.manifest.item_context
         }
         for body in bodies:
             _check_values(body, columns)
