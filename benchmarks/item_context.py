@@ -32,7 +32,7 @@ from chronotope.training.recommender import ChronotopeRecommender
 
 DATASET: Final = "complete_journey"
 CONFIG: Final = Path("conf/training/demo.yaml")
-N_DISCOVERIES: Final = 12_000
+N_DISCOVERIES: Final = 8_000
 HEADERS: Final = ("model", "context", "ndcg_10", "low", "high", "new_only_acc_10", "new_only_low")
 
 
@@ -101,12 +101,14 @@ def measure(
     training = settings.training.model_copy(update={"seed": seed})
     model = ChronotopeRecommender(model_config, training)
     model.fit(task.log.before(task.train_end_s), task.catalog)
+    for worth in model.item_context_worth:
+        print(worth, flush=True)
     head = model.net.item_context_head
     if head is not None:
         for column in task.catalog.item_context:
             weights = head.level_weights[column.first :][: len(column.levels)].tolist()
             rounded = [tuple(round(weight, 2) for weight in pair) for pair in weights]
-            print(column.name, dict(zip(column.levels, rounded, strict=True)))  # noqa: T201
+            print(column.name, dict(zip(column.levels, rounded, strict=True)))
     log = task.log if columns else replace(task.log, item_context=None)
     n_items = task.catalog.n_items
     result = evaluate(model, log, task.targets, n_items=n_items, time_given=True)

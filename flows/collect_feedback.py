@@ -283,6 +283,7 @@ def train_challenger(
         retraining_inputs.run_dir,
         retraining_inputs.champion_run_dir / MODEL_FILE,
         retraining_inputs.champion_features,
+        settings,
     )
 
 

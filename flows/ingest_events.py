@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.content.item_vectors import content_version, dataset_content
 from chronotope.content.labels.used_labels import with_predicted_category
+from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.escaping import markdown_rows, markdown_text
@@ -29,6 +30,7 @@ from chronotope.datasets.readers import read_context_table, read_items, read_use
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.features.build import build_features
 from chronotope.features.sources import FeaturesConfig
+from chronotope.feedback.label_keys import anomalous_event_ids
 from chronotope.ingestion import (
     IngestBatch,
     NoiseConfig,
@@ -38,7 +40,7 @@ from chronotope.ingestion import (
     ingest_table,
     quarantine_lines,
 )
-from chronotope.ingestion.noise import COLUMNS
+from chronotope.ingestion.noise import COLUMNS, is_among
 from chronotope.ingestion.posted_rows import add_posted_rows, read_posted_items
 from chronotope.ingestion.source_batches import read_batches
 from chronotope.lake import Lake
@@ -301,13 +303,19 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
     }
     if "item_labels" in table_versions and "items" in lake_tables:
         lake_tables["items"] = with_predicted_category(lake_tables["items"], event_lake)
-    noise_columns = event_lake.read("events", table_versions["events"], COLUMNS)
-    is_kept, noise = filter_noise(noise_columns, settings.noise)
+    anomalous_ids = anomalous_event_ids(dataset_spec, Workspace(settings.root))
+    columns = [*COLUMNS, c.EVENT_ID] if anomalous_ids else COLUMNS
+    noise_columns = event_lake.read("events", table_versions["events"], columns)
+    is_kept, noise = filter_noise(
+        noise_columns, settings.noise, is_among(noise_columns, anomalous_ids)
+    )
     del noise_columns  # free the memory; the events are streamed
     data_version = str(DataVersion(tuple(table_versions.items())))
     item_table = lake_tables.get("items")
     content = dataset_content(dataset_spec, event_lake, item_table)
     content_key = "" if content is None else f",content={content_version(event_lake)}"
+    if anomalous_ids:  # new labels make a new snapshot of the same events
+        content_key += f",anomalous={hashlib.sha256(repr(anomalous_ids).encode()).hexdigest()}"
     built_snapshot = build_features(
         event_lake.reader("events", table_versions["events"], None if is_kept.all() else is_kept),
         item_table,

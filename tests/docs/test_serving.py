@@ -42,7 +42,9 @@ def test_every_command_is_answered(answers: list[dict[str, Any]]) -> None:
     assert not {"i03", "i05"} & {each["id"] for each in liked["items"]}
     assert (liked["n_history"], len(liked["items"])) == (0, 5)
     assert (len(predicted["place_forecasts"]), len(predicted["history"])) == (3, 3)
-    assert why["items"][0]["reason"] == "follows i02"
+    (explained,) = why["items"]
+    assert explained["reason"] == "follows i02"
+    assert explained["why"]
     assert (item["id"], item["similar"]) == ("i03", [])  # its items have no content
     assert kept == {"n_received": 1, "n_new": 1, "n_unknown_items": 0}
     assert (stored["n_new"], stored["items"]) == (1, ["/new-items/i99"])

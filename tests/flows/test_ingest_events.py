@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
+from chronotope.lake.event_labels import EventLabel, EventLabelLog
 from chronotope.pipelines.results import SourceLines, TableCounts
 from chronotope.runtime.dataset_lock import dataset_lock
 from chronotope.runtime.workspace import Workspace
@@ -143,6 +144,24 @@ def test_noise_stays_out_of_features(corner_shop: Path, settings: IngestSettings
     log, catalog = load_features(found.path)
     assert (len(log.item_idx), catalog.n_items) == (2, 2)  # tea and the unknown
     assert write_features.fn(str(corner_shop), settings).digest != found.digest
+
+
+def test_an_event_that_a_label_calls_fraud_leaves_the_features_and_may_come_back(
+    corner_shop: Path, settings: IngestSettings
+) -> None:
+    write_events.fn(str(corner_shop), settings)
+    lake = Lake(settings.root / "data" / "lake" / "corner_shop")
+    event_id = lake.read("events", columns=["event_id"])["event_id"][1].as_py()
+    labels = EventLabelLog(Workspace(settings.root).event_labels("corner_shop"))
+    kept = []
+    for is_anomalous in (True, False):
+        labels.append([EventLabel(event_id, is_anomalous)])
+        snapshot = write_features.fn(str(corner_shop), settings)
+        log, _ = load_features(snapshot.path)
+        kept.append((snapshot.dropped.get("labelled anomalous", 0), snapshot.n_kept, len(log)))
+    labels.close()
+    assert kept == [(1, 2, 2), (0, 3, 3)]
+    assert len(lake.read("events")) == 3  # a detector still learns from it
 
 
 def test_a_snapshot_holds_the_versions_that_it_names(

@@ -17,6 +17,7 @@ from chronotope.pipelines.search import freeze_folds
 from chronotope.pipelines.search_parameters import search_parameters
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.pipelines.train import train_final_model
+from chronotope.pipelines.trust.results import read_trust
 from chronotope.registry.gate import GateConfig
 from chronotope.registry.mlflow_store import open_store
 from chronotope.registry.promotion import current_champion
@@ -33,6 +34,7 @@ def settings(root: Path) -> TrainSettings:
             "model": {"history_len": 32},
             "training": {"max_epochs": 3, "n_rounds": 2, "batch_size": 64, "max_targets": 6_000},
             "compression": {"variants": ["int8_tables"], "pruned_units": 0.0},
+            "privacy": {"audit": {"held_out_share": 0.1, "max_users": 40}},
             "max_fold_targets": 300,
             "max_holdout_targets": 600,
         }
@@ -57,6 +59,10 @@ def test_only_a_version_without_objections_becomes_champion(tmp_path: Path) -> N
     bundle = compress_model(ref.path, chosen, run, trained, "1").bundle
     evaluation = evaluate_holdout(ref.path, chosen, run, bundle)
     metrics = evaluation.metrics
+    audit = read_trust(run).membership
+    assert audit is not None
+    assert len(audit.attacks) == 3
+    assert audit.n_members == audit.n_held_out == 40
 
     def judged(settings: TrainSettings) -> PromotionResult:
         registered = register_version(ref.path, settings, run, bundle, evaluation)

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from chronotope.contracts.errors import DataError
-from chronotope.registry.gate import GateConfig, NewOnlyComparison, evaluate_gate
+from chronotope.registry.gate import (
+    GateConfig,
+    NewOnlyComparison,
+    evaluate_gate,
+    membership_reasons,
+)
 
 USERS = np.repeat(np.arange(200), 5)
 RNG = np.random.default_rng(3)
@@ -161,3 +166,13 @@ def test_few_new_items_are_not_compared() -> None:
         gate_config=CONFIG,
         new_only=comparison,
     ).passed
+
+
+def test_a_model_that_tells_who_was_in_its_training_is_refused() -> None:
+    low_ends = {"loss threshold": 0.7, "likelihood ratio": 0.93}
+    bounded = CONFIG.model_copy(update={"max_membership_auc": 0.9})
+    (reason,) = membership_reasons(low_ends, bounded)
+    assert "likelihood ratio" in reason
+    assert "0.930" in reason
+    assert membership_reasons(low_ends, CONFIG) == ()
+    assert membership_reasons({}, bounded) == ()

@@ -202,6 +202,30 @@ def test_explanations_are_what_can_be_counted(client: TestClient) -> None:
     assert (unknown.status_code, unknown.json()["received"]) == (422, "zz")
 
 
+def test_an_explanation_is_what_the_model_says_without_the_events(client: TestClient) -> None:
+    asked = {"user_id": "u00", "request_time": AT, "item_id": "i02", "k": 1}
+    (explained,) = client.get("/explain", params=asked).json()["items"]
+    past = ask(client, "/predict", user_id="u00", request_time=AT, n_history=50)["history"]
+    removed = explained["counterfactual"]["events"]
+    assert explained["rank"] == 1 < explained["counterfactual"]["rank"]
+    assert f"Without {'this' if len(removed) == 1 else 'these'}" in explained["why"]
+    names = ("item_id", "occurred_at", "utc_offset_min")
+    kept = [{name: event[name] for name in names} for event in past if event not in removed]
+    assert len(kept) == len(past) - len(removed)
+    asked_again = {"history": kept, "request_time": AT, "k": 6}
+    listed = ask(client, "/predict", **asked_again)["items"]
+    found = {item["id"]: (rank, item["probability"]) for rank, item in enumerate(listed, 1)}
+    said = explained["counterfactual"]
+    assert found["i02"] == (said["rank"], pytest.approx(said["probability"], rel=1e-4))
+
+
+def test_somebody_without_a_history_is_told_so(client: TestClient) -> None:
+    asked = {"user_id": "nobody", "request_time": AT, "k": 1}
+    (explained,) = client.get("/explain", params=asked).json()["items"]
+    assert (explained["events"], explained["counterfactual"]) == ([], None)
+    assert explained["why"].startswith("There is no history of yours")
+
+
 def answers_found(client: TestClient) -> float:
     return metric(client, "chronotope_cache_lookups_total", cache="responses", result="hit")
 

@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.training.anomaly.config import NetworkConfig
 
-DetectorName = Literal["autoencoder", "gan", "ensemble", "supervised"]
+DetectorName = Literal["autoencoder", "gan", "surprise", "ensemble", "supervised"]
 
-UNSUPERVISED: Final[tuple[DetectorName, ...]] = ("autoencoder", "gan", "ensemble")
+UNSUPERVISED: Final[tuple[DetectorName, ...]] = ("autoencoder", "gan", "surprise", "ensemble")
 """Detectors that are fitted without labels."""
 
 
@@ -34,6 +34,11 @@ class DetectorConfig(BaseModel):
     )
     risk_features: bool = Field(
         True, description="Shares of labelled events of user and item, once their labels are known"
+    )
+    recommender_features: bool = Field(
+        False,
+        description="How unlikely item and time are to a recommender that counts earlier events; "
+        "one inference for each event",
     )
     network: NetworkConfig = Field(
         NetworkConfig(), description="Networks of the autoencoder and of the GAN"

@@ -125,10 +125,10 @@ class GraphDetector:
 
 @dataclass(frozen=True, slots=True)
 class EnsembleDetector:
-    """Sum of the surprises of several detectors of the same features, each on one scale.
+    """Sum of the surprises of several detectors, each on one scale (Fisher's method).
 
     Attributes:
-        members: Detectors of the same features.
+        members: Detectors, each of its own features.
         name: Name of the ensemble.
     """
 
@@ -137,13 +137,13 @@ class EnsembleDetector:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Features of the members."""
-        return self.members[0].feature_names
+        """Features of any member."""
+        return tuple(self._typical_values())
 
     @property
     def typical_values(self) -> Float32:
         """Medians of the training events, shape (n_features,)."""
-        return self.members[0].typical_values
+        return np.array(list(self._typical_values().values()), dtype=np.float32)
 
     def surprise(self, features: FeatureTable) -> Float64:
         """Mean surprise of the members, shape (n_events,)."""
@@ -151,6 +151,14 @@ class EnsembleDetector:
             [member.surprise(features) for member in self.members], axis=0
         )
         return member_surprise
+
+    def _typical_values(self) -> dict[str, float]:
+        """Median of each feature, in the order of the members."""
+        return {
+            name: float(typical_value)
+            for member in self.members
+            for name, typical_value in zip(member.feature_names, member.typical_values, strict=True)
+        }
 
 
 def explain_events(

@@ -1,6 +1,7 @@
 """Files of a fitted detector: a folder that is registered, downloaded and served without torch."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,9 @@ from chronotope.contracts.errors import ArtifactError
 from chronotope.runtime.durable_files import replacing
 
 MANIFEST_FILE: Final = "detector.json"
+RECOMMENDER_FOLDER: Final = "recommender"
+"""Bundle of the recommender whose surprise a detector reads, below its folder."""
+
 FORMAT: Final = 1
 
 
@@ -29,6 +33,7 @@ class DetectorBundle:
         threshold: Surprise beyond which an event is flagged.
         trained_until_s: End of its training events, UTC seconds.
         facts: Dataset, data version, metrics and such, to be shown.
+        recommender_dir: Bundle of the recommender whose surprise it reads; None if it reads none.
     """
 
     detector: FittedDetector
@@ -37,6 +42,7 @@ class DetectorBundle:
     threshold: AlertThreshold
     trained_until_s: int
     facts: dict[str, str] = field(default_factory=dict)
+    recommender_dir: Path | None = None
 
 
 def save_detector(detector_bundle: DetectorBundle, detector_dir: Path) -> Path:
@@ -51,6 +57,10 @@ def save_detector(detector_bundle: DetectorBundle, detector_dir: Path) -> Path:
     for graph_member in members:
         with replacing(detector_dir / f"{graph_member.name}.onnx") as draft:
             draft.write_bytes(graph_member.graph)
+    if detector_bundle.recommender_dir is not None:
+        shutil.copytree(
+            detector_bundle.recommender_dir, detector_dir / RECOMMENDER_FOLDER, dirs_exist_ok=True
+        )
     manifest = {
         "format": FORMAT,
         "name": detector_bundle.detector.name,
@@ -60,6 +70,7 @@ def save_detector(detector_bundle: DetectorBundle, detector_dir: Path) -> Path:
         "threshold": detector_bundle.threshold.to_json(),
         "trained_until_s": detector_bundle.trained_until_s,
         "facts": detector_bundle.facts,
+        "reads_recommender": detector_bundle.recommender_dir is not None,
     }
     with replacing(detector_dir / MANIFEST_FILE) as draft:
         draft.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -80,6 +91,7 @@ def load_detector(detector_dir: Path) -> DetectorBundle:
         members = tuple(
             _read_member(detector_dir, member_entry) for member_entry in manifest["members"]
         )
+        has_recommender = bool(manifest.get("reads_recommender"))
         is_single = len(members) == 1 and members[0].name == manifest["name"]
         return DetectorBundle(
             members[0] if is_single else EnsembleDetector(members, manifest["name"]),
@@ -88,6 +100,7 @@ def load_detector(detector_dir: Path) -> DetectorBundle:
             AlertThreshold.from_json(manifest["threshold"]),
             int(manifest["trained_until_s"]),
             {str(key): str(value) for key, value in manifest["facts"].items()},
+            detector_dir / RECOMMENDER_FOLDER if has_recommender else None,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(

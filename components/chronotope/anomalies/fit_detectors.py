@@ -1,4 +1,4 @@
-"""Detectors that can be fitted: autoencoder, GAN, ensemble of both, and supervised trees."""
+"""Detectors that can be fitted: autoencoder, GAN, surprise, ensemble, and supervised trees."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,19 @@ from chronotope.anomalies.detector import (
     EnsembleDetector,
     GraphDetector,
 )
+from chronotope.anomalies.recommender_surprise import (
+    RECOMMENDER_FEATURES,
+    UNLIKELY_EVENT,
+    UNLIKELY_ITEM,
+    UNLIKELY_ITEM_RUN,
+    UNLIKELY_USER_RUN,
+)
 from chronotope.anomalies.score_graph import (
     BiganLayers,
     Standardisation,
     autoencoder_graph,
     bigan_graph,
+    column_graph,
     trees_graph,
 )
 from chronotope.contracts.errors import DataError
@@ -28,6 +36,16 @@ from chronotope.training.anomaly import NetworkConfig, fit_autoencoder, fit_biga
 DISCRIMINATOR_WEIGHT: Final = 0.1
 """Weight of the discriminator's features in the score of the GAN, as Zenati et al. have it."""
 
+SURPRISE_COLUMNS: Final = (
+    UNLIKELY_ITEM,
+    UNLIKELY_EVENT,
+    UNLIKELY_USER_RUN,
+    UNLIKELY_ITEM_RUN,
+    "surprise_of_latest_8",
+    "speed",
+)
+"""Features whose surprises the surprise detector sums up; the last two need coordinates."""
+
 MIN_TRAINING_EVENTS: Final = 100
 
 
@@ -35,14 +53,15 @@ def make_detector(name: DetectorName, config: DetectorConfig) -> Detector:
     """Detector by name.
 
     Args:
-        name: ``autoencoder``, ``gan``, ``ensemble`` or ``supervised``.
+        name: ``autoencoder``, ``gan``, ``surprise``, ``ensemble`` or ``supervised``.
         config: Settings.
     """
-    unsupervised = (AutoencoderDetector(config.network), GanDetector(config.network))
+    networks = (AutoencoderDetector(config.network), GanDetector(config.network))
     detectors: dict[DetectorName, Detector] = {
-        "autoencoder": unsupervised[0],
-        "gan": unsupervised[1],
-        "ensemble": UnsupervisedEnsemble(unsupervised),
+        "autoencoder": networks[0],
+        "gan": networks[1],
+        "surprise": SurpriseDetector(),
+        "ensemble": UnsupervisedEnsemble(networks),
         "supervised": SupervisedDetector(config.trees),
     }
     return detectors[name]
@@ -90,15 +109,46 @@ class GanDetector:
 
 
 @dataclass(frozen=True, slots=True)
+class SurpriseDetector:
+    """Runs of events that are unlikely to a recommender, and impossible speed; reads no labels."""
+
+    name: str = "surprise"
+
+    def fit(self, features: FeatureTable, labels: EventLabels | None = None) -> EnsembleDetector:
+        """Calibrate each feature on past events; nothing else is fitted.
+
+        Raises:
+            DataError: The events lack the features of the recommender.
+        """
+        del labels
+        if not set(RECOMMENDER_FEATURES) <= set(features.names):
+            raise DataError(
+                "The surprise detector needs the features of a recommender",
+                received=f"{len(features.names)} features without them",
+                way_out="Set detector.recommender_features: true, or choose another detector",
+            )
+        members = [
+            GraphDetector.calibrated(name, column_graph(), features.select([name]))
+            for name in SURPRISE_COLUMNS
+            if name in features.names
+        ]
+        return EnsembleDetector(tuple(members), self.name)
+
+
+@dataclass(frozen=True, slots=True)
 class UnsupervisedEnsemble:
-    """Autoencoder and GAN together."""
+    """Autoencoder and GAN together, and the surprise of a recommender where there is one."""
 
     detectors: Sequence[AutoencoderDetector | GanDetector]
     name: str = "ensemble"
 
     def fit(self, features: FeatureTable, labels: EventLabels | None = None) -> EnsembleDetector:
-        """Fit every member on past events."""
-        members = tuple(detector.fit(features, labels) for detector in self.detectors)
+        """Fit every member on past events; the networks read the behaviour alone."""
+        behaviour_names = [name for name in features.names if name not in RECOMMENDER_FEATURES]
+        behaviour = features.select(behaviour_names)
+        members = tuple(detector.fit(behaviour, labels) for detector in self.detectors)
+        if len(behaviour_names) < len(features.names):
+            members += SurpriseDetector().fit(features).members
         return EnsembleDetector(members, self.name)
 
 

@@ -4,8 +4,9 @@ The same functions compute them as offline, on a log of these events alone.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -14,12 +15,17 @@ import pyarrow as pa
 from chronotope.anomalies.behaviour_features import EventLabels, FeatureTable, ItemPlaces
 from chronotope.anomalies.behaviour_log import BehaviourLog, read_behaviour_log
 from chronotope.anomalies.detector_files import DetectorBundle
-from chronotope.anomalies.score_events import detector_features
+from chronotope.anomalies.live_surprise import LiveSurprise, PastEvent
+from chronotope.anomalies.recommender_surprise import N_ITEM_RUN
+from chronotope.anomalies.score_events import known_features, reads_recommender
 from chronotope.contracts.event_log import EventLog, Int64
 from chronotope.contracts.ids import IdMap
 
 MAX_EVENTS: Final = 2_048
 """Latest events of a user, and of an item, that count; more would take milliseconds."""
+
+MAX_READ: Final = 256
+"""Latest events of a user that a recommender reads at most."""
 
 _OWN_USER, _OTHER_USER = 1, 2
 _NO_IDS: Final = IdMap.of([])
@@ -52,7 +58,11 @@ class LiveHistory:
     """Events of the lake by user and by item, and events that came since."""
 
     def __init__(
-        self, events: pa.Table, label_column: str | None, posted_labels: dict[str, bool]
+        self,
+        events: pa.Table,
+        label_column: str | None,
+        posted_labels: dict[str, bool],
+        recommender_dir: Path | None = None,
     ) -> None:
         """Index the events of the lake.
 
@@ -60,6 +70,7 @@ class LiveHistory:
             events: Columns of the event table that features read.
             label_column: Column with outcomes; None if there is none.
             posted_labels: Known outcomes by event id.
+            recommender_dir: Bundle of the recommender that the detector reads; None without.
         """
         self._lake = read_behaviour_log(
             events, label_column=label_column, posted_labels=posted_labels
@@ -72,6 +83,10 @@ class LiveHistory:
         self._user_start = np.searchsorted(event_log.user_idx, np.arange(self._lake.users.size + 1))
         self._user_idx = _positions(self._lake.users)
         self._item_idx = _positions(self._lake.items)
+        self._user_ids: list[str] = self._lake.users.ids.to_pylist()
+        self._surprise = (
+            None if recommender_dir is None else LiveSurprise(self._lake, recommender_dir)
+        )
         self._live_by_user: defaultdict[str, list[BehaviourEvent]] = defaultdict(list)
         self._live_by_item: defaultdict[str, list[BehaviourEvent]] = defaultdict(list)
 
@@ -112,8 +127,51 @@ class LiveHistory:
         ]
         small_behaviour = self._small_log(user_rows, item_rows, [*live_own, event], live_others)
         own_row = len(user_rows) + len(live_own)
-        table = detector_features(detector_bundle, small_behaviour, is_partial=True)
-        return table.take(np.array([own_row]))
+        table = known_features(detector_bundle, small_behaviour, is_partial=True)
+        table = table.take(np.array([own_row]))
+        if self._surprise is not None and reads_recommender(detector_bundle):
+            table = table.joined(self._surprise_features(self._surprise, event))
+        return table.select(detector_bundle.detector.feature_names)
+
+    def _surprise_features(
+        self, live_surprise: LiveSurprise, event: BehaviourEvent
+    ) -> FeatureTable:
+        """How unlikely an event is to the recommender of the detector."""
+        past_event = self._live_past(event)
+        item_rows = self._until(self._item_rows(event.item_id), event)
+        live_of_item = _until(self._live_by_item.get(event.item_id, ()), event)
+        lake_of_item = [self._lake_past(row) for row in self._latest(item_rows)]
+        item_run = _in_time_order(lake_of_item, map(self._live_past, live_of_item))
+        user_run = self._past_events(event.user_id, event.occurred_s + 1)
+        return live_surprise.features(past_event, user_run, item_run, self._past_events)
+
+    def _past_events(self, user_id: str, before_s: int) -> list[PastEvent]:
+        """The latest events of a user before a time, in time order."""
+        rows = self._user_rows(user_id)
+        rows = rows[self._lake.log.occurred_s[rows] < before_s][-MAX_READ:]
+        live_events = [
+            event for event in self._live_by_user.get(user_id, ()) if event.occurred_s < before_s
+        ]
+        lake_events = [self._lake_past(row) for row in rows.tolist()]
+        return _in_time_order(lake_events, map(self._live_past, live_events[-MAX_READ:]))
+
+    def _latest(self, rows: Int64) -> list[int]:
+        """The last rows in time order, as many as a run of an item has."""
+        time_order = np.argsort(self._lake.log.occurred_s[rows], kind="stable")
+        return list(rows[time_order][-N_ITEM_RUN:].tolist())
+
+    def _lake_past(self, row: int) -> PastEvent:
+        event_log = self._lake.log
+        return PastEvent(
+            self._user_ids[event_log.user_idx[row] - 1],
+            int(event_log.item_idx[row]),
+            int(event_log.occurred_s[row]),
+            int(event_log.utc_offset_min[row]),
+        )
+
+    def _live_past(self, event: BehaviourEvent) -> PastEvent:
+        item_idx = self._item_idx.get(event.item_id, 0)
+        return PastEvent(event.user_id, item_idx, event.occurred_s, event.utc_offset_min)
 
     def _small_log(
         self,
@@ -215,6 +273,13 @@ def _positions(ids: IdMap) -> dict[str, int]:
 
 def _until(events: Sequence[BehaviourEvent], event: BehaviourEvent) -> list[BehaviourEvent]:
     return [other for other in events[-MAX_EVENTS:] if other.occurred_s <= event.occurred_s]
+
+
+def _in_time_order(
+    lake_events: list[PastEvent], live_events: Iterable[PastEvent]
+) -> list[PastEvent]:
+    """Events of the lake and of the service; those of one second in this order."""
+    return sorted([*lake_events, *live_events], key=lambda past_event: past_event.occurred_s)
 
 
 def _joined(lake_values: np.ndarray, live_values: Sequence[float]) -> np.ndarray:

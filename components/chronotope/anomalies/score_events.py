@@ -16,6 +16,13 @@ from chronotope.anomalies.behaviour_features import (
 from chronotope.anomalies.behaviour_log import BehaviourLog, read_behaviour_log
 from chronotope.anomalies.detector import AnomalyReason, explain_events
 from chronotope.anomalies.detector_files import DetectorBundle
+from chronotope.anomalies.recommender_surprise import (
+    RECOMMENDER_FEATURES,
+    behaviour_catalog,
+    open_recommender,
+    recommender_features,
+    with_places,
+)
 from chronotope.contracts import columns as c
 from chronotope.contracts.event_log import Float64, Int64
 
@@ -73,10 +80,9 @@ def score_new_events(
     behaviour = read_behaviour_log(
         all_events, label_column=label_column, posted_labels=posted_labels
     )
-    features = detector_features(bundle, behaviour)
     log_position = np.empty(len(all_events), dtype=np.int64)
     log_position[behaviour.row_idx] = np.arange(len(all_events))
-    new_features = features.take(log_position[len(history) :])
+    new_features = detector_features(bundle, behaviour, log_position[len(history) :])
     surprise = bundle.detector.surprise(new_features)
     is_flagged = surprise > bundle.threshold.surprise
     flagged_rows: Int64 = np.flatnonzero(is_flagged)
@@ -88,10 +94,26 @@ def score_new_events(
     return ScoredBatch(surprise, is_flagged, dict(zip(flagged_rows.tolist(), reasons, strict=True)))
 
 
-def detector_features(
+def detector_features(bundle: DetectorBundle, behaviour: BehaviourLog, rows: Int64) -> FeatureTable:
+    """Features that a detector reads, of some events.
+
+    Args:
+        bundle: The detector.
+        behaviour: Events in the order of the log.
+        rows: Positions of the events to score, shape (n,).
+    """
+    features = known_features(bundle, behaviour).take(rows)
+    if bundle.recommender_dir is not None and reads_recommender(bundle):
+        recommender = open_recommender(bundle.recommender_dir, behaviour_catalog(behaviour))
+        surprise = recommender_features(recommender, with_places(behaviour), rows)
+        features = features.joined(surprise)
+    return features.select(bundle.detector.feature_names)
+
+
+def known_features(
     bundle: DetectorBundle, behaviour: BehaviourLog, *, is_partial: bool = False
 ) -> FeatureTable:
-    """Features that a detector reads.
+    """Features of behaviour and risk, of every event: all that need no recommender.
 
     Args:
         bundle: The detector.
@@ -105,12 +127,17 @@ def detector_features(
         typical_value=bundle.typical_value,
         required_names=names if is_partial else (),
     )
-    if not set(names) <= set(features.names):
+    if not set(names) <= {*features.names, *RECOMMENDER_FEATURES}:
         risk_table = risk_features(
             behaviour.log, behaviour.labels, delay_days=bundle.label_delay_days
         )
         features = features.joined(risk_table)
-    return features.select(names)
+    return features
+
+
+def reads_recommender(bundle: DetectorBundle) -> bool:
+    """Whether a detector reads how unlikely events are to a recommender."""
+    return bool(set(bundle.detector.feature_names) & set(RECOMMENDER_FEATURES))
 
 
 def _selected(all_events: pa.Table, column_names: list[str]) -> pa.Table:

@@ -160,6 +160,14 @@ def bigan_graph(
     return score_graph.serialized(score_node, len(standardisation.mean))
 
 
+def column_graph() -> bytes:
+    """The value of one feature."""
+    score_graph = ScoreGraph()
+    return score_graph.serialized(
+        score_graph.node("Squeeze", INPUT_NAME, score_graph.integers(1)), 1
+    )
+
+
 def trees_graph(node_columns: Mapping[str, Any], baseline: float, n_features: int) -> bytes:
     """Sum of the leaves of an ensemble of trees.
 

@@ -4,7 +4,8 @@ Nothing loops over events: events lie in order of (key, time), the start of a wi
 binary search over all events at once, and sums are differences of a running sum.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +23,16 @@ class KeyedEvents:
         order: Position in the caller's order of each ordered event, shape (n,).
         time_code: Increasing number of key and time, shape (n,).
         key_start: Ordered position of the first event of the same key, shape (n,).
-        n_code_seconds: Distance of the codes of two keys.
-        origin_s: UTC seconds of the earliest event.
+        window_edges: Ordered positions by (seconds before each event, side of the binary search),
+            computed once: several sums share a window, and the searches cost the most.
     """
 
     order: Int64
     time_code: Int64
     key_start: Int64
-    n_code_seconds: int
-    origin_s: int
+    window_edges: dict[tuple[int, str], Int64] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def by(cls, key: Integers, occurred_s: Int64) -> "KeyedEvents":
@@ -49,7 +51,7 @@ class KeyedEvents:
         is_first = np.ones(len(order), dtype=np.bool_)
         is_first[1:] = ordered_key[1:] != ordered_key[:-1]
         key_start = np.maximum.accumulate(np.where(is_first, np.arange(len(order)), 0))
-        return cls(order, time_code[order], key_start, n_code_seconds, origin_s)
+        return cls(order, time_code[order], key_start)
 
     def __len__(self) -> int:
         """Number of events."""
@@ -102,8 +104,8 @@ class KeyedEvents:
             window_s: Length of the window that ends then.
         """
         running_sum = np.concatenate([[0.0], np.cumsum(values[self.order])])
-        end_position = self._position(self.time_code - delay_s, side="right")
-        start_position = self._position(self.time_code - delay_s - window_s, side="right")
+        end_position = self._edge(delay_s, side="right")
+        start_position = self._edge(delay_s + window_s, side="right")
         return self._restored(running_sum[end_position] - running_sum[start_position])
 
     def latest_mean(self, values: Float64, *, delay_s: int, n_events: int) -> Float64:
@@ -115,7 +117,7 @@ class KeyedEvents:
             n_events: Number of events.
         """
         running_sum = np.concatenate([[0.0], np.cumsum(values[self.order])])
-        known_end = self._position(self.time_code - delay_s, side="right")
+        known_end = self._edge(delay_s, side="right")
         end_position = np.minimum(known_end, np.arange(1, len(self) + 1))  # none at the same second
         start_position = np.maximum(end_position - n_events, self.key_start)
         return self._restored(
@@ -134,21 +136,37 @@ class KeyedEvents:
         n_events, position = len(self), np.arange(len(self))
         next_marked = np.where(is_marked[self.order], position, n_events)
         next_marked = np.append(np.minimum.accumulate(next_marked[::-1])[::-1], n_events)
-        end_position = self._position(self.time_code - delay_s, side="right")
-        start_position = self._position(self.time_code - delay_s - window_s, side="right")
+        end_position = self._edge(delay_s, side="right")
+        start_position = self._edge(delay_s + window_s, side="right")
         oldest_position = next_marked[start_position]
         age_s = self.time_code - self.time_code[np.minimum(oldest_position, n_events - 1)]
         return self._restored(np.where(oldest_position < end_position, age_s, 0.0))
 
+    def latest_rows(self, rows: Int64, n_events: int) -> Int64:
+        """The latest events of the key up to each of some events, latest first.
+
+        Args:
+            rows: Positions in the caller's order, shape (n_rows,).
+            n_events: Number of events, the event itself included.
+
+        Returns:
+            Positions in the caller's order, -1 where there is none, shape (n_rows, n_events).
+        """
+        ordered_row = self._restored(np.arange(len(self)))[rows]
+        earlier = ordered_row[:, None] - np.arange(n_events)
+        is_event = earlier >= self.key_start[ordered_row][:, None]
+        return np.where(is_event, self.order[np.maximum(earlier, 0)], -1)
+
     def _window_start(self, window_s: int) -> Int64:
         """Ordered position of the first event of each window."""
-        return self._position(self.time_code - window_s, side="left")
+        return self._edge(window_s, side="left")
 
-    def _position(self, time_code: Int64, side: str) -> Int64:
-        """Ordered positions of codes, not before the first event of the key."""
-        found_position = np.searchsorted(self.time_code, time_code, side=side)  # type: ignore[call-overload]
-        clipped: Int64 = np.maximum(found_position, self.key_start)
-        return clipped
+    def _edge(self, age_s: int, side: Literal["left", "right"]) -> Int64:
+        """Ordered positions of the times ``age_s`` before, not before the first of the key."""
+        if (age_s, side) not in self.window_edges:
+            edge_position = np.searchsorted(self.time_code, self.time_code - age_s, side=side)
+            self.window_edges[age_s, side] = np.maximum(edge_position, self.key_start)
+        return self.window_edges[age_s, side]
 
     def _restored(self, ordered_values: npt.NDArray[np.generic]) -> npt.NDArray:  # type: ignore[type-arg]
         """Values in the caller's order."""

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from chronotope.cli.anomalies.group import anomalies
+from chronotope.cli.audit.group import audit
 from chronotope.cli.backfill import backfill
 from chronotope.cli.classify import classify
 from chronotope.cli.compress import compress
@@ -69,6 +70,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
 for _command in _COMMANDS:
     app.command(cls=ReportingCommand)(_command)
 app.add_typer(anomalies, name="anomalies")
+app.add_typer(audit, name="audit")
 
 
 def _show_version(is_requested: bool) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 import onnx
-import torch
 from torch import Tensor, nn
 
 from chronotope import models
@@ -23,9 +22,8 @@ from chronotope.artifact.history_padding import HISTORY_LENGTHS, format_lengths
 from chronotope.artifact.onnx_recommender import ACTIVITY
 from chronotope.compression import graph_template
 from chronotope.compression.bind_weights import bind_weights
+from chronotope.compression.graph_inputs import batches, input_specs
 from chronotope.compression.graph_template import (
-    BATCH,
-    HISTORY,
     Axis,
     GraphSpec,
     HistoryLengths,
@@ -33,7 +31,6 @@ from chronotope.compression.graph_template import (
     trace_template,
 )
 from chronotope.contracts.errors import ArtifactError
-from chronotope.models.batch import HISTORY_NAMES, INPUT_NAMES, Batch
 from chronotope.models.cold_users.user_head import read_attributes
 from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet
@@ -94,9 +91,6 @@ _OPEN_AXES: Final[dict[str, tuple[Axis | None, ...]]] = {
     "gate.2.weight": (None, "gate_units"),
 }
 """Open sizes of weights, by the ends of their names; None: fixed. Pruning sets some of them."""
-
-CONTEXT_ROWS: Final = "context_rows"
-"""Open axis of the items whose context differs from the defaults."""
 
 _SIZES: Final = {"n_categories", "n_places", "num_embeddings", "in_features", "out_features"}
 """Attributes of modules that repeat sizes of their weights; the graph reads the weights' alone."""
@@ -294,57 +288,6 @@ def padded_lengths(history: HistoryLengths, history_len: int) -> tuple[int, ...]
     while 2 * lengths[-1] < history_len:
         lengths.append(2 * lengths[-1])
     return tuple(lengths) if lengths[-1] >= history_len else (*lengths, history_len)
-
-
-def input_specs(
-    config: ModelConfig, attributes: tuple[str, ...] = (), n_item_columns: int = 0
-) -> tuple[TensorSpec, ...]:
-    """Inputs of a network's graph, in the order of ``INPUT_NAMES``.
-
-    Args:
-        config: Configuration of the network.
-        attributes: User attributes that it reads; their levels follow the context columns.
-        n_item_columns: Columns of the item context; 0 for a network that reads none.
-    """
-    *request_names, time_given, context, context_items, context_levels = INPUT_NAMES[
-        len(HISTORY_NAMES) :
-    ]
-    histories = [TensorSpec(name, torch.int64, (BATCH, HISTORY)) for name in HISTORY_NAMES]
-    requests = [TensorSpec(name, torch.int64, (BATCH,)) for name in request_names]
-    inputs = [*histories, *requests, TensorSpec(time_given, torch.float32, (BATCH,))]
-    if n_columns := len(config.context) + len(attributes):
-        inputs.append(TensorSpec(context, torch.float32, (BATCH, n_columns)))
-    if n_item_columns:
-        inputs.append(TensorSpec(context_items, torch.int64, (BATCH, CONTEXT_ROWS)))
-        row_axes = (BATCH, CONTEXT_ROWS, n_item_columns)
-        inputs.append(TensorSpec(context_levels, torch.int64, row_axes))
-    return tuple(inputs)
-
-
-def batches(inputs: Mapping[str, Tensor]) -> tuple[Batch, Batch | None]:
-    """Queries with full histories, and with their latest events; None where these are the same.
-
-    Args:
-        inputs: Inputs by name; a history is a pair of its full form and its latest events.
-    """
-    no_context = empty_context(inputs["time_given"])
-    no_items = no_context.long()
-    tensors = {
-        "context": no_context,
-        "context_item_idx": no_items,
-        "context_levels": no_items[..., None],
-        **inputs,
-    }
-    histories = {name: tensors[name] for name in HISTORY_NAMES}
-    batch = Batch(**tensors | {name: whole for name, (whole, _) in histories.items()})
-    recent = {name: latest for name, (_, latest) in histories.items()}
-    is_same = batch.item_idx is recent["item_idx"]
-    return batch, None if is_same else batch._replace(**recent)
-
-
-def empty_context(time_given: Tensor) -> Tensor:
-    """Context of a model without context columns, shape (B, 0)."""
-    return time_given[:, None][:, :0]  # (B,) -> (B, 1) -> (B, 0)
 
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:

@@ -108,7 +108,8 @@ class ItemContext:
         Args:
             columns: The columns and their levels.
             place_idx: Place of each row, 0 is everywhere, shape (n,).
-            from_s, until_s: Times of each row, UTC seconds, shape (n,).
+            from_s: Start of each row, UTC seconds, shape (n,).
+            until_s: End of each row, exclusive, shape (n,).
             item_idx: Item of each row, shape (n,).
             levels: Levels of each row, shape (n, n_columns).
         """

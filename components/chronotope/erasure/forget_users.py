@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from chronotope.audit import AuditTrail
 from chronotope.contracts.errors import ConfigError
 from chronotope.erasure.certificate import Certificate
 from chronotope.erasure.derived_files import (
@@ -92,6 +93,16 @@ def forget_users(root: Path, dataset: str, user_ids: Sequence[str]) -> Certifica
         )
         private_folder(path.parent)
         write_json(path, certificate.model_dump(mode="json"))
+        AuditTrail(workspace.audit()).append(
+            "forget",
+            dataset,
+            {
+                "n_users": len(user_ids),
+                "n_removed": sum(store.n_removed for store in stores),
+                "certificate": certificate.path,
+                "models": list(models),
+            },
+        )
     return certificate
 
 

@@ -48,8 +48,9 @@ def item_context_columns(
     columns: list[ItemContextColumn] = []
     for name, default in defaults.items():
         first = 1 + sum(len(column.levels) for column in columns)
+        edges: tuple[float, ...] = ()
         if isinstance(default, str):
-            levels, edges = _text_levels(counts[name], default), ()
+            levels = _text_levels(counts[name], default)
         else:
             edges = _range_edges(np.concatenate([np.zeros(0), *numbers[name]]))
             levels = tuple(f"range {number}" for number in range(len(edges) + 1))
@@ -109,7 +110,7 @@ def encode_levels(column: ItemContextColumn, values: pa.Array) -> npt.NDArray[np
     encoded = values.dictionary_encode()
     level_of = [column.level(value) for value in encoded.dictionary.to_pylist()]
     value_idx = encoded.indices.fill_null(len(level_of)).to_numpy(zero_copy_only=False)
-    return np.array([*level_of, 0], np.uint16)[value_idx]
+    return np.asarray(np.array([*level_of, 0], np.uint16)[value_idx], np.uint16)
 
 
 def _text_levels(counts: Counter[str], default: str) -> tuple[str, ...]:

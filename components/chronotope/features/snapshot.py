@@ -94,8 +94,13 @@ def _log(events_path: Path, config: FeaturesConfig) -> EventLog:
     def column(column_name: str) -> pa.Table:
         return pq.read_table(events_path, columns=[column_name])
 
+    ints = {name: _ints(column(name), name) for name in _LOG_INTS}
     return EventLog(
-        **{column_name: _ints(column(column_name), column_name) for column_name in _LOG_INTS},
+        user_idx=ints["user_idx"],
+        item_idx=ints["item_idx"],
+        utc_offset_min=ints["utc_offset_min"],
+        place_idx=ints["place_idx"],
+        session_idx=ints["session_idx"],
         occurred_s=_instants(column("occurred_s")),
         value=_float32(column("value"), "value"),
         context={

@@ -48,6 +48,19 @@ def resolved_labels(dataset_spec: DatasetSpec, workspace: Workspace) -> dict[str
     return {name: label for name, label in event_labels.items() if not name.startswith(KEY_PREFIX)}
 
 
+def anomalous_event_ids(dataset_spec: DatasetSpec, workspace: Workspace) -> tuple[str, ...]:
+    """Sorted ids of the events that a posted label calls anomalous: they train no recommender.
+
+    Args:
+        dataset_spec: The dataset.
+        workspace: Folders of the dataset.
+    """
+    if not workspace.event_labels(dataset_spec.name).is_file():
+        return ()
+    posted_labels = resolved_labels(dataset_spec, workspace)
+    return tuple(sorted(event_id for event_id, is_bad in posted_labels.items() if is_bad))
+
+
 def _event_ids(
     by_key: Mapping[str, bool], dataset_spec: DatasetSpec, log_path: Path
 ) -> dict[str, str]:

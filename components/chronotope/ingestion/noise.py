@@ -1,5 +1,6 @@
 """Noise filter: events that are dropped before features are built, counted by reason."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,19 +66,24 @@ class NoiseReport:
     dropped: dict[str, int]
 
 
-def filter_noise(events: pa.Table, noise_config: NoiseConfig) -> tuple[Mask, NoiseReport]:
+def filter_noise(
+    events: pa.Table, noise_config: NoiseConfig, is_labelled: Mask | None = None
+) -> tuple[Mask, NoiseReport]:
     """Select the events that are not noise.
 
     Args:
         events: ``COLUMNS`` of the events, in any order.
         noise_config: Thresholds.
+        is_labelled: Whether a label calls an event anomalous, shape (n_events,); None without
+            such labels.
 
     Returns:
         Mask of the events to keep, shape (n_events,), and the counts by reason.
     """
     user_idx, item_idx = _codes(events, c.USER_ID), _codes(events, c.ITEM_ID)
     event_times_s = np.asarray(events.column(c.OCCURRED_AT).cast(pa.int64()).to_numpy()) / 1e6  # s
-    reason_masks = {
+    labelled_masks = {} if is_labelled is None else {"labelled anomalous": is_labelled}
+    reason_masks = labelled_masks | {
         "repeat": _repeats(user_idx, item_idx, event_times_s, noise_config.repeat_s),
         "speed": _too_fast(user_idx, event_times_s, events, noise_config.max_speed_km_h),
         "rate": _too_frequent(user_idx, event_times_s, noise_config.max_events_per_h),
@@ -89,6 +95,19 @@ def filter_noise(events: pa.Table, noise_config: NoiseConfig) -> tuple[Mask, Noi
     core_mask = _k_core(user_idx, item_idx, keep_mask, noise_config.min_events)
     dropped["core"] = int(keep_mask.sum() - core_mask.sum())
     return core_mask, NoiseReport(len(events), int(core_mask.sum()), dropped)
+
+
+def is_among(events: pa.Table, event_ids: Sequence[str]) -> Mask | None:
+    """Whether each event has one of some ids, shape (n_events,); None without ids.
+
+    Args:
+        events: Column ``event_id``.
+        event_ids: The ids.
+    """
+    if not event_ids:
+        return None
+    id_column = events.column(c.EVENT_ID).cast(pa.string())
+    return np.asarray(pc.is_in(id_column, value_set=pa.array(event_ids, pa.string())))
 
 
 def _codes(events: pa.Table, column_name: str) -> npt.NDArray[np.int32]:

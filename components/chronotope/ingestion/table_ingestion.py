@@ -105,7 +105,7 @@ def quarantine_lines(
     refused_lines = source_report.take_refused()
     if len(refused_lines):
         run_columns = {c.SOURCE: source_name, c.RUN_ID: run_id}
-        lake.quarantine(linequarantine_rows(refused_lines, run_columns))
+        lake.quarantine(line_quarantine_rows(refused_lines, run_columns))
     return Counter(refused_lines.column("reason").to_pylist())
 
 

@@ -17,7 +17,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import TableVersion
 from chronotope.contracts.errors import StoreError
-from chronotope.lake.merge_conditions import change_condition, equality_condition, retry_commit
+from chronotope.lake.merge_conditions import open_merge, retry_commit, update_condition
 from chronotope.lake.row_conformance import (
     conform_rows,
     conformed_reader,
@@ -148,9 +148,9 @@ class Lake:
 
     def create(self, table_name: str, row_schema: pa.Schema, rows: Iterable[pa.Table]) -> bool:
         """Create a table in one commit from a stream that reads no lake; False if it exists."""
-        table_schema = self._schema(table_name, row_schema)
+        schema = self._schema(table_name, row_schema)
         with translate_store_errors(table_name):
-            return self._create(table_name, lambda: conformed_reader(rows, table_schema))
+            return self._create(table_name, lambda: conformed_reader(rows, schema))
 
     def quarantine(self, refused_rows: pa.Table) -> int:
         """Insert refused rows into the quarantine; a row of the same run is inserted once.
@@ -248,9 +248,9 @@ class Lake:
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
         """Rows of a table at a version (None: the latest); ``columns`` selects columns."""
-        column_names = None if columns is None else list(columns)
+        names = None if columns is None else list(columns)
         with translate_store_errors(table_name):
-            return self.dataset(table_name, version).to_table(columns=column_names)
+            return self.dataset(table_name, version).to_table(columns=names)
 
     def dataset(self, table_name: str, version: int | TableVersion | None = None) -> pads.Dataset:
         """Dataset of a table at a version, which can be scanned without loading it.
@@ -339,14 +339,8 @@ class Lake:
         def insert() -> int:
             if self._create(table_name, lambda: stream_rows(source_rows, table_schema, keep_mask)):
                 return source_rows.count_rows() if keep_mask is None else int(keep_mask.sum())
-            table_merger = self._open(table_name).merge(
-                stream_rows(source_rows, table_schema, keep_mask),
-                equality_condition(key_columns),
-                source_alias="s",
-                target_alias="t",
-                merge_schema=True,
-                post_commithook_properties=NO_CLEANUP,
-            )
+            new_rows = stream_rows(source_rows, table_schema, keep_mask)
+            table_merger = open_merge(self._open(table_name), new_rows, key_columns)
             return int(
                 table_merger.when_not_matched_insert_all().execute()["num_target_rows_inserted"]
             )
@@ -362,22 +356,10 @@ class Lake:
         def upsert() -> int:
             if self._create(table_name, lambda: unique_rows):
                 return 0
-            table_merger = self._open(table_name).merge(
-                unique_rows,
-                equality_condition(key_columns),
-                source_alias="s",
-                target_alias="t",
-                merge_schema=True,
-                post_commithook_properties=NO_CLEANUP,
-            )
+            table_merger = open_merge(self._open(table_name), unique_rows, key_columns)
             known_columns = self.dataset(table_name).schema.names
-            change_conditions = [
-                change_condition(column_name, column_name in known_columns)
-                for column_name in table_schema.names
-                if column_name not in key_columns
-            ]
-            if change_conditions:
-                table_merger = table_merger.when_matched_update_all(" OR ".join(change_conditions))
+            if condition := update_condition(table_schema.names, key_columns, known_columns):
+                table_merger = table_merger.when_matched_update_all(condition)
             table_merger.when_not_matched_insert_all().execute()
             return self.version(table_name)
 

@@ -17,7 +17,6 @@ A repeat, an item that is in the history, gets the priors and the category score
 ``weights.repeat[0]``, plus the bonus ``weights.repeat[1]``. The discovery head then divides
 the probability of all items that are new to the user among them anew (``discovery_head``).
 Last come the scores of items without events (``content_head``) and of new users (``user_head``).
-
 c_b is the query context: hour, weekday, gap, history length, repeat rate, and named columns.
 Without kernels the sum is popularity, context columns and the backbone, weighted for repeats.
 """

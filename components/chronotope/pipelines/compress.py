@@ -29,10 +29,11 @@ from chronotope.models.priors import Priors
 from chronotope.pipelines.holdout import frozen_folds, selection_targets
 from chronotope.pipelines.results import CompressedCandidate, CompressionSummary
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.trust.held_out_users import training_log
 from chronotope.registry.blessing import BlessConfig, agreement, violated_agreement_bounds
 from chronotope.runtime.stored_arrays import save_arrays
-from chronotope.training.prequential import PrequentialRound, RoundBatches, make_rounds
 from chronotope.training.fine_tune import fine_tune
+from chronotope.training.prequential import PrequentialRound, RoundBatches, make_rounds
 from chronotope.training.recommender import ChronotopeRecommender
 from chronotope.tuning.recipe_search import search_recipes
 
@@ -73,18 +74,19 @@ def compress_model(
     model = ChronotopeRecommender.load(model_path, catalog)
     catalog = model_catalog(catalog, model.model)
     targets = selection_targets(log, settings, run_dir)
-    training_log = log.before(frozen_folds(run_dir).holdout.train_end_s)
+    train_end_s = frozen_folds(run_dir).holdout.train_end_s
+    trained_log = training_log(log, catalog, settings, train_end_s)
     probes = targets[:N_PROBES]
     queries = queries_at(log, probes, history_len=model.history_len, time_given=True)
     expected_scores = model.scores(queries)
     save_arrays(run_dir / PROBES_FILE, positions=probes, scores=expected_scores)
-    teacher = _TeacherRounds(model, training_log, catalog)
+    teacher = _TeacherRounds(model, trained_log, catalog)
     candidate_store = CandidateStore(
         CompressionSource(
             model.net,
             model.priors,
             catalog,
-            _manifest_fields(model, training_log, run_dir.parent.name, data_version),
+            _manifest_fields(model, trained_log, run_dir.parent.name, data_version),
         ),
         TeacherData(teacher.fine_tune, teacher.examples),
         _QualityCheck(log, catalog, targets, queries, expected_scores, settings.bless),

@@ -26,6 +26,9 @@ from chronotope.pipelines.holdout import CHALLENGER, evaluation_targets, frozen_
 from chronotope.pipelines.process_cache import cached_features, process_cache
 from chronotope.pipelines.results import HoldoutEvaluation, PlaceEvaluation, TimeEvaluation
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.train import MODEL_FILE
+from chronotope.pipelines.trust.membership_audit import audit_bundle
+from chronotope.pipelines.trust.results import TrustEvaluation, write_trust
 from chronotope.runtime.engine import open_engine
 from chronotope.runtime.stored_arrays import save_arrays
 
@@ -82,6 +85,10 @@ def evaluate_holdout(
     target_hits = hit_rate(evaluations[CHALLENGER].rank, 10)
     points = map_points(log.item_idx[targets], target_hits, catalog)
     save_arrays(run_dir / MAP_POINTS_FILE, map_points=points)
+    audit = audit_bundle(
+        bundle, run_dir / MODEL_FILE, log, catalog, until_s, settings.privacy.audit
+    )
+    write_trust(TrustEvaluation(membership=audit), run_dir)
     time_evaluation, places = _evaluate_forecast(open_bundle(bundle), log, targets, catalog)
     return HoldoutEvaluation(
         metrics={

@@ -28,10 +28,11 @@ from chronotope.pipelines.holdout import CHALLENGER, evaluation_targets, frozen_
 from chronotope.pipelines.results import HoldoutEvaluation, PromotionResult, RegisteredVersion
 from chronotope.pipelines.run_dir import lineage, network_source
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.trust.results import read_trust
 from chronotope.registry import model_versions
 from chronotope.registry.blessing import run_blessing
 from chronotope.registry.champion_info import events_version
-from chronotope.registry.gate import NewOnlyComparison, evaluate_gate
+from chronotope.registry.gate import NewOnlyComparison, evaluate_gate, membership_reasons
 from chronotope.registry.lineage import log_dataset
 from chronotope.registry.mlflow_store import MlflowStore, RunTracker, open_store
 from chronotope.registry.promotion import current_champion, promote, set_challenger
@@ -69,6 +70,7 @@ def register_version(
         return RegisteredVersion(name=name, version=earlier[0], run_id=earlier[1])
     with store.run(name, f"model {run_dir.name}", tags=tags) as tracker:
         _log_metrics(tracker, evaluation.metrics)
+        tracker.metrics(read_trust(run_dir).metrics())
         tracker.params({"history_len": manifest.history_len, **settings.training.model_dump()})
         _log_training_data(tracker, features, settings, manifest)
         registered = model_versions.register_version(
@@ -118,6 +120,7 @@ def promote_version(
     champion = current_champion(store, name)
     reasons = (
         *_gate_reasons(store, name, champion, features, settings, run_dir),
+        *_trust_reasons(settings, run_dir),
         *_blessing_reasons(features, settings, run_dir, bundle),
     )
     if not reasons:
@@ -224,6 +227,13 @@ def _gate_reasons(
         new_only=new_only,
     )
     return decision.reasons
+
+
+def _trust_reasons(settings: TrainSettings, run_dir: Path) -> tuple[str, ...]:
+    """Reasons of the evaluation of trust against a promotion."""
+    audit = read_trust(run_dir).membership
+    low_ends = {} if audit is None else {attack.name: attack.low for attack in audit.attacks}
+    return membership_reasons(low_ends, settings.gate)
 
 
 def _champion_bundle(store: MlflowStore, name: str, champion: str) -> Path | None:

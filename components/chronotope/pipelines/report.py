@@ -19,6 +19,7 @@ from chronotope.contracts import columns as c
 from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
 from chronotope.metrics import BASKET_METRICS
+from chronotope.metrics.column_worth import read_worth
 from chronotope.pipelines.evaluate_holdout import MAP_POINTS_FILE
 from chronotope.pipelines.holdout import CHALLENGER
 from chronotope.pipelines.results import (
@@ -35,11 +36,14 @@ from chronotope.pipelines.results import (
 )
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.pipelines.train import ITEM_CONTEXT_FILE
+from chronotope.pipelines.trust.results import read_trust
 from chronotope.report import page
+from chronotope.report.item_context_section import item_context_rows
 from chronotope.report.item_space_section import N_COLOURS
 from chronotope.report.model_card import render_card
 from chronotope.report.plots import write_plots
 from chronotope.report.report_data import (
+    AttackRow,
     CandidateRow,
     CardText,
     ColumnRow,
@@ -48,7 +52,6 @@ from chronotope.report.report_data import (
     FoldRow,
     GateSummary,
     IngestionCounts,
-    ItemContextRow,
     ItemPoint,
     LabelRow,
     MapPoint,
@@ -64,7 +67,6 @@ from chronotope.report.report_data import (
 from chronotope.runtime.durable_files import write_json, write_text
 from chronotope.runtime.step_cache import StepCost, step_costs
 from chronotope.runtime.stored_arrays import load_arrays
-from chronotope.training.item_context_worth import read_worth
 
 TRAINING_DATA_FILE: Final = "training_data.json"
 """File of a run with the counts of its delivery and its feature snapshot."""
@@ -130,7 +132,7 @@ def _report_data(
         ),
         columns=_column_rows(summary.columns),
         modalities=_modality_rows(summary.columns),
-        item_context=_item_context_rows(run_dir),
+        item_context=item_context_rows(read_worth(run_dir / ITEM_CONTEXT_FILE)),
         when=_time_calibration(evaluation.time),
         where=_place_rows(evaluation),
         map_points=_map_points(run_dir),
@@ -144,6 +146,7 @@ def _report_data(
         card=_card_text(run_dir.parent.name, data.features, challenger_metrics),
         gate=GateSummary(promoted=promotion.promoted, reasons=promotion.reasons),
         augmentation=augmentation_text(settings, summary.searched),
+        attacks=_attack_rows(run_dir),
         labels=_label_rows(item_lake),
         summaries=_summary_rows(item_lake),
     )
@@ -166,6 +169,20 @@ def augmentation_text(settings: TrainSettings, searched: Mapping[str, object]) -
     return (
         f"Of {choices}, {kind} was best on the later folds: amount "
         f"{searched.get('augmentation_amount'):.2f}, {users}. Targets are real events."
+    )
+
+
+def _attack_rows(run_dir: Path) -> tuple[AttackRow, ...]:
+    audit = read_trust(run_dir).membership
+    if audit is None:
+        return ()
+    return tuple(
+        AttackRow(
+            name=attack.name,
+            auc=Estimate(value=attack.auc, low=attack.low, high=attack.high),
+            n_users=audit.n_held_out,
+        )
+        for attack in audit.attacks
     )
 
 
@@ -249,19 +266,6 @@ def _modality_rows(selection: ColumnSelection) -> tuple[ColumnRow, ...]:
         )
         for worth in selection.modalities
         for label, interval in worth.by_label().items()
-    )
-
-
-def _item_context_rows(run_dir: Path) -> tuple[ItemContextRow, ...]:
-    """Worth of the columns that the training measured; none without item context."""
-    return tuple(
-        ItemContextRow(
-            name=worth.name,
-            lost=Estimate(value=worth.value, low=worth.low, high=worth.high),
-            new_lost=Estimate(value=worth.new_value, low=worth.new_low, high=worth.new_high),
-            kept=worth.helps,
-        )
-        for worth in read_worth(run_dir / ITEM_CONTEXT_FILE)
     )
 
 

@@ -24,6 +24,7 @@ from chronotope.pipelines.run_dir import write_settings
 from chronotope.pipelines.search import starting_point
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.pipelines.train import MODEL_FILE
+from chronotope.pipelines.trust.held_out_users import training_log
 from chronotope.runtime.step_cache import step_result
 from chronotope.splitting.folds import Folds, FoldsConfig, rolling_origin, save_folds
 from chronotope.training.recommender import ChronotopeRecommender
@@ -157,7 +158,11 @@ def cold_start_reason(catalog: Catalog, champion_features: Path, model_path: Pat
 
 
 def warm_start(
-    features: Path, run_dir: Path, champion_model: Path, champion_features: Path
+    features: Path,
+    run_dir: Path,
+    champion_model: Path,
+    champion_features: Path,
+    settings: TrainSettings | None = None,
 ) -> Path:
     """Train the champion's network for one pass over the new events before the holdout.
 
@@ -166,6 +171,7 @@ def warm_start(
         run_dir: Folder of this retraining, with its folds.
         champion_model: File of the champion's trained model.
         champion_features: Snapshot of the champion's training.
+        settings: Users held out of the training; None holds none out.
 
     Returns:
         File that ``ChronotopeRecommender.load`` reads.
@@ -178,7 +184,8 @@ def warm_start(
         raise ArtifactError("The champion's network is missing", received=champion_model)
     model = ChronotopeRecommender.load(champion_model, load_features(champion_features)[1])
     model.transfer_to(log, catalog)
-    model.update(log.before(frozen_folds(run_dir).holdout.train_end_s))
+    train_end_s = frozen_folds(run_dir).holdout.train_end_s
+    model.update(training_log(log, catalog, settings or TrainSettings(), train_end_s))
     model_path = run_dir / MODEL_FILE
     model.save(model_path)
     return model_path

@@ -8,6 +8,7 @@ from chronotope.compression.config import CompressionConfig
 from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.strict_yaml import read_yaml
 from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig
+from chronotope.pipelines.trust.config import PrivacyConfig
 from chronotope.registry.blessing import BlessConfig
 from chronotope.registry.gate import GateConfig
 from chronotope.runtime.allowed_paths import AllowedPath
@@ -47,6 +48,9 @@ class TrainSettings(BaseModel):
     )
     compression: CompressionConfig = Field(
         CompressionConfig(), description="Candidates and objective of the compression."
+    )
+    privacy: PrivacyConfig = Field(
+        PrivacyConfig(), description="Membership audit: users held out of the final training."
     )
     trial_targets: int = Field(
         30_000, ge=100, description="Maximum targets per epoch in the search; fewer are faster."

@@ -5,12 +5,13 @@ from typing import Any, Final
 
 from chronotope.compression.trace_ahead import Architecture, trace_ahead
 from chronotope.features.snapshot import load_features
+from chronotope.metrics.column_worth import save_worth
 from chronotope.models.content_head import model_catalog
 from chronotope.pipelines.holdout import frozen_folds
 from chronotope.pipelines.search import configs_from_params, item_context_params
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.trust.held_out_users import training_log
 from chronotope.training.cold_users import MIN_USERS
-from chronotope.training.item_context_worth import save_worth
 from chronotope.training.recommender import ChronotopeRecommender
 
 MODEL_FILE: Final = "model.pt"
@@ -58,7 +59,8 @@ def train_final_model(
     model = ChronotopeRecommender(
         model_config, training_config, checkpoint_dir=run_dir / "checkpoints", progress=progress
     )
-    model.fit(log.before(frozen_folds(run_dir).holdout.train_end_s), catalog)
+    train_end_s = frozen_folds(run_dir).holdout.train_end_s
+    model.fit(training_log(log, catalog, settings, train_end_s), catalog)
     model_path = run_dir / MODEL_FILE
     model.save(model_path)
     if model.item_context_worth:

@@ -29,6 +29,13 @@ class GateConfig(BaseModel):
         description="Maximum drop of NDCG@10 among items that are new to the user below the "
         "champion's: refused if the whole confidence interval lies beyond it",
     )
+    max_membership_auc: float = Field(
+        1.0,
+        ge=0.5,
+        le=1.0,
+        description="Maximum AUC of a membership attack: refused if the whole confidence interval "
+        "lies above it; 1, or without an audit: nothing is refused",
+    )
     may_equal: tuple[str, ...] = Field(
         ("tifu_knn", "up_cf"),
         description="Baselines that the challenger need not beat, but may not lose to: refused if "
@@ -127,6 +134,23 @@ def evaluate_gate(
     if new_only is not None:
         reasons += _new_only_drop(new_only, user_idx, gate_config)
     return GateDecision(not reasons, tuple(reasons), differences)
+
+
+def membership_reasons(
+    attack_low_ends: Mapping[str, float], gate_config: GateConfig
+) -> tuple[str, ...]:
+    """Reasons why a model tells too well who was in its training.
+
+    Args:
+        attack_low_ends: Lower end of the interval of each attack's AUC, by its name.
+        gate_config: Bounds.
+    """
+    return tuple(
+        f"membership attack by {name}: the AUC is above {gate_config.max_membership_auc:g}, its "
+        f"interval begins at {low:.3f}"
+        for name, low in attack_low_ends.items()
+        if low > gate_config.max_membership_auc
+    )
 
 
 def _unbeaten(differences: Mapping[str, PairedDifference], gate_config: GateConfig) -> list[str]:

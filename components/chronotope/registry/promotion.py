@@ -3,7 +3,7 @@
 The journal (``promotion_journal.py``) is the source of truth; MLflow's aliases follow it.
 The steps of a promotion are
 
-    intent -> verify -> commit -> follow
+    intent -> verify -> record in the audit trail -> commit -> follow
 
 A written intent is rolled forward by its owner, or by the next process that opens the journal
 if the owner was killed. Every step is idempotent, so it does not matter which process does it.
@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from mlflow.exceptions import MlflowException
 
+from chronotope.audit import AuditTrail
 from chronotope.contracts.errors import PromotionConflict, StoreError
 from chronotope.registry.mlflow_store import MlflowStore
 from chronotope.registry.promotion_journal import (
@@ -23,6 +24,7 @@ from chronotope.registry.promotion_journal import (
     PromotionJournal,
 )
 from chronotope.registry.version_files import has_version_files
+from chronotope.runtime.workspace import audit_folder
 
 
 def promote(
@@ -126,6 +128,7 @@ def _roll_forward(
                 way_out="Register the model again and promote the new version",
             )
         on_step("verify")
+        _record(mlflow_store, promotion_intent)
     settled_entry = _journal(mlflow_store).settle(promotion_intent, "committed")
     on_step("commit")
     if settled_entry.state != "committed":
@@ -133,6 +136,20 @@ def _roll_forward(
     _follow(mlflow_store, promotion_intent.name)
     on_step("follow")
     return settled_entry
+
+
+def _record(mlflow_store: MlflowStore, promotion_intent: Promotion) -> None:
+    """Write an intent that will be committed into the audit trail, once whoever does it."""
+    AuditTrail(audit_folder(mlflow_store.root)).append(
+        promotion_intent.kind,
+        promotion_intent.name,
+        {
+            "version": promotion_intent.version,
+            "previous": promotion_intent.previous,
+            "reason": promotion_intent.reason,
+        },
+        once_key=f"promotion {promotion_intent.id} {promotion_intent.opened_at.isoformat()}",
+    )
 
 
 def _problem(mlflow_store: MlflowStore, name: str, version: str) -> str:

@@ -1,8 +1,11 @@
 """Section of the report on the item context: the worth of each column."""
 
+from collections.abc import Sequence
+
 from chronotope.contracts.escaping import html_text
+from chronotope.metrics.column_worth import ColumnWorth
 from chronotope.report.html_parts import estimate, section, table
-from chronotope.report.report_data import ReportData
+from chronotope.report.report_data import Estimate, ItemContextRow, ReportData
 
 
 def item_context_section(report_data: ReportData) -> str:
@@ -28,3 +31,16 @@ def item_context_section(report_data: ReportData) -> str:
     )
     column_heads = ["Column", "MRR lost", "Among new items", "Verdict"]
     return section("Item context", table(caption, column_heads, table_rows))
+
+
+def item_context_rows(columns: Sequence[ColumnWorth]) -> tuple[ItemContextRow, ...]:
+    """Rows of the table for the columns that a training measured."""
+    return tuple(
+        ItemContextRow(
+            name=worth.name,
+            lost=Estimate(value=worth.value, low=worth.low, high=worth.high),
+            new_lost=Estimate(value=worth.new_value, low=worth.new_low, high=worth.new_high),
+            kept=worth.helps,
+        )
+        for worth in columns
+    )

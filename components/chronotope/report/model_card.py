@@ -43,6 +43,22 @@ def _gate(report_data: ReportData) -> list[str]:
     ]
 
 
+def _membership(report_data: ReportData) -> list[str]:
+    if not report_data.attacks:
+        return []
+    return [
+        "## Membership attacks",
+        "",
+        *(
+            f"- {markdown_text(attack.name)}: AUC {format_number(attack.auc.value)} "
+            f"({format_number(attack.auc.low)} to {format_number(attack.auc.high)}), "
+            f"{attack.n_users} members and as many held-out users; 0.5 is chance"
+            for attack in report_data.attacks
+        ),
+        "",
+    ]
+
+
 def render_card(report_data: ReportData) -> str:
     """Render the card as Markdown.
 
@@ -68,6 +84,7 @@ def render_card(report_data: ReportData) -> str:
         *([markdown_text(card_text.metrics), ""] if card_text and card_text.metrics else []),
         *_metrics(report_data),
         *_gate(report_data),
+        *_membership(report_data),
         *_heading("Limits", card_text.limits if card_text else ""),
         *_heading("Ethics", card_text.ethics if card_text else ""),
     ]

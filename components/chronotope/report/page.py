@@ -15,6 +15,7 @@ from chronotope.report.item_text_section import item_text_section
 from chronotope.report.next_basket_section import next_basket_section
 from chronotope.report.report_data import ReportData
 from chronotope.report.style import CSS
+from chronotope.report.trust_section import trust_section
 from chronotope.runtime.durable_files import write_text
 
 _SECTIONS = (
@@ -24,6 +25,7 @@ _SECTIONS = (
     sections.fold_section,
     augmentation_section,
     sections.slice_section,
+    trust_section,
     sections.context_column_section,
     item_context_section,
     sections.content_section,

@@ -188,6 +188,14 @@ class ItemContextRow(_Frozen):
     kept: bool
 
 
+class AttackRow(_Frozen):
+    """Membership attack on the chosen model."""
+
+    name: str
+    auc: Estimate
+    n_users: int = Field(ge=0, description="Attacked members, and as many held-out users")
+
+
 class ReportData(_Frozen):
     """Data of the HTML page and the model card; absent parts are left out."""
 
@@ -219,6 +227,7 @@ class ReportData(_Frozen):
     card: CardText | None = None
     gate: GateSummary | None = None
     augmentation: str = Field(default="", description="Augmentation that was searched and chosen")
+    attacks: tuple[AttackRow, ...] = ()
     labels: tuple[LabelRow, ...] = ()
     summaries: tuple[SummaryRow, ...] = ()
 

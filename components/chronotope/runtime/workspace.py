@@ -106,3 +106,16 @@ class Workspace:
     def mlruns(self) -> Path:
         """MLflow's and Optuna's stores and MLflow's artifacts."""
         return self.root / "mlruns"
+
+    def audit(self) -> Path:
+        """Audit trail of the installation, its head and its secrets."""
+        return audit_folder(self.mlruns)
+
+
+def audit_folder(mlruns_dir: Path) -> Path:
+    """Folder of the audit trail beside the journal of promotions.
+
+    Args:
+        mlruns_dir: The ``mlruns`` folder.
+    """
+    return mlruns_dir / "audit"

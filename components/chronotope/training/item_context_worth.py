@@ -6,21 +6,20 @@ discoveries among the items that are new to the user. A column stays if one of t
 lies above zero and the other does not lie below it.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from chronotope.contracts.event_log import EventLog, Int64
+from chronotope.contracts.event_log import Catalog, EventLog, Int64
 from chronotope.contracts.queries import Queries
 from chronotope.metrics import EvaluationResult, bootstrap_interval, evaluate
+from chronotope.metrics.column_worth import ColumnWorth
 from chronotope.models.batch import to_batch
 from chronotope.models.item_context import ItemContextHead
 from chronotope.models.network import ChronotopeNet
@@ -34,37 +33,19 @@ BATCH_SIZE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnWorth:
-    """Reciprocal rank that is lost without a column, with 95 % intervals over users.
-
-    Attributes:
-        name: Name of the column.
-        value, low, high: At all targets.
-        new_value, new_low, new_high: At discoveries, among the items that are new to the user.
-    """
-
-    name: str
-    value: float
-    low: float
-    high: float
-    new_value: float
-    new_low: float
-    new_high: float
-
-    @property
-    def helps(self) -> bool:
-        """Whether one interval lies above zero and none below it."""
-        is_above = self.low > 0 or self.new_low > 0
-        return is_above and self.high >= 0 and self.new_high >= 0
-
-
-@dataclass(frozen=True, slots=True)
 class _LaterModel:
     """A network with the priors before the targets, as the evaluator calls it."""
 
     net: ChronotopeNet
     priors: Priors
     name: str = "later"
+
+    def fit(self, log: EventLog, catalog: Catalog) -> Self:  # noqa: ARG002
+        """No operation: the network is trained."""
+        return self
+
+    def observe(self, log: EventLog) -> None:
+        """No operation: the priors are those before the targets."""
 
     @property
     def history_len(self) -> int:
@@ -115,18 +96,6 @@ def drop_columns_without_worth(
         net.item_context_head = None
     net.train(was_training)
     return tuple(worth)
-
-
-def save_worth(worth: tuple[ColumnWorth, ...], path: Path) -> None:
-    """Write the worth of the columns as JSON."""
-    path.write_text(json.dumps([asdict(column) for column in worth]), encoding="utf-8")
-
-
-def read_worth(path: Path) -> tuple[ColumnWorth, ...]:
-    """What ``save_worth`` wrote; nothing if it did not."""
-    if not path.is_file():
-        return ()
-    return tuple(ColumnWorth(**column) for column in json.loads(path.read_text(encoding="utf-8")))
 
 
 def _evaluate(model: _LaterModel, log: EventLog, positions: Int64) -> EvaluationResult:

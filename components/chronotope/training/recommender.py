@@ -21,6 +21,7 @@ from chronotope.contracts.item_context import ItemContextColumn
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.queries import Queries
 from chronotope.contracts.user_attributes import AttributeColumn, context_columns
+from chronotope.metrics.column_worth import ColumnWorth
 from chronotope.models.batch import Batch, to_batch
 from chronotope.models.cold_users.user_head import USER_HEAD_PREFIX, read_attributes
 from chronotope.models.config import ModelConfig
@@ -37,7 +38,7 @@ from chronotope.training.ddp import run_ddp
 from chronotope.training.discovery import fit_discovery_head
 from chronotope.training.embedding_transfer import CONTENT_PREFIX, transfer_network
 from chronotope.training.fine_tune import fine_tune
-from chronotope.training.item_context_worth import ColumnWorth, drop_columns_without_worth
+from chronotope.training.item_context_worth import drop_columns_without_worth
 from chronotope.training.lightning_module import NextEventModule
 from chronotope.training.prequential import (
     MIN_WIDTH,

@@ -132,7 +132,8 @@ def test_levels_keep_their_weights_in_another_catalogue() -> None:
         ItemContextColumn(name="noise", first=3, levels=("x",), default="no"),
     )
     net = transfer_network(model.net, catalog, replace(catalog, item_context=moved))
-    assert net.item_context_head is not None and model.net.item_context_head is not None
+    assert net.item_context_head is not None
+    assert model.net.item_context_head is not None
     weights, old_weights = (
         head.level_weights.detach() for head in (net.item_context_head, model.net.item_context_head)
     )

@@ -1,6 +1,7 @@
 """The page at ``/``: what it is made of, and that it works in a real browser."""
 
 import json
+import os
 import re
 import signal
 from collections.abc import Iterator
@@ -132,6 +133,26 @@ def test_a_click_counts_at_once(browser: Chrome) -> None:
     assert after[0] in texts(browser, "#status")[0]
     (posted,) = browser.execute_script("return sent['/events']")
     assert re.fullmatch("[0-9a-f]{32}", json.loads(posted)["answer_id"])
+
+
+@pytest.mark.slow
+def test_why_opens_what_made_the_score(browser: Chrome) -> None:
+    first = texts(browser, "#items .name")[0]
+    browser.find_element("css selector", "[data-why]").click()
+    wait(browser, "document.getElementById('why').open")
+    assert texts(browser, "#why-title") == [f"Why {first}?"]
+    assert texts(browser, "#why-text")[0].startswith("Mostly because of ")
+    assert "number 1 of all items" in texts(browser, "#why-rank")[0]
+    events = texts(browser, "#why-events li")
+    assert events
+    assert all("without it: " in event for event in events)
+    assert "Without this event it would be number " in texts(browser, "#why-without-title")[0]
+    assert texts(browser, "#why-without-events li")
+    if folder := os.environ.get("CHRONOTOPE_SCREENSHOTS"):
+        browser.save_screenshot(f"{folder}/why.png")
+    browser.find_element("css selector", "#why button").click()
+    assert not browser.execute_script("return document.getElementById('why').open")
+    assert browser.get_log("browser") == []
 
 
 @pytest.mark.slow

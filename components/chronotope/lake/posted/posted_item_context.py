@@ -16,7 +16,6 @@ from typing import Final
 
 import pyarrow as pa
 
-from chronotope.contracts import columns as c
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.schemas import ITEM_CONTEXT
 from chronotope.runtime.private_files import private_connection

@@ -10,6 +10,7 @@ from chronotope.anomalies import FeatureTable
 from chronotope.anomalies.alert_threshold import AlertThreshold, learn_threshold
 from chronotope.anomalies.detector_files import DetectorBundle, load_detector, save_detector
 from chronotope.anomalies.fit_detectors import make_detector
+from chronotope.anomalies.recommender_surprise import RECOMMENDER_FEATURES
 from chronotope.anomalies.score_events import LABEL_COLUMN_FACT
 from chronotope.contracts.errors import DataError
 from chronotope.contracts.event_log import Float64, Int64
@@ -78,6 +79,9 @@ def fit_final_detector(
             "labels": training_log.labels,
             LABEL_COLUMN_FACT: settings.label_column or "",
         },
+        training_log.recommender_dir
+        if set(detector.feature_names) & set(RECOMMENDER_FEATURES)
+        else None,
     )
     probe_events = holdout_features.take(np.arange(min(_N_PROBES, len(test_rows))))
     run_dir.mkdir(parents=True, exist_ok=True)

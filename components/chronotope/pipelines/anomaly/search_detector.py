@@ -75,7 +75,7 @@ def search_detector(
 def usable_detectors(
     training_log: TrainingLog, settings: AnomalySettings
 ) -> tuple[DetectorName, ...]:
-    """Detectors of the settings; without given labels none is supervised.
+    """Detectors of the settings: supervised needs given labels, surprise a recommender.
 
     Raises:
         ConfigError: None is left.
@@ -83,13 +83,15 @@ def usable_detectors(
     detectors = tuple(
         name
         for name in dict.fromkeys(settings.detectors)
-        if training_log.labels == "given" or name != "supervised"
+        if (training_log.labels == "given" or name != "supervised")
+        and (training_log.recommender_dir is not None or name != "surprise")
     )
     if not detectors:
         raise ConfigError(
-            "The supervised detector needs labels",
-            received=f"detectors: {list(settings.detectors)}, a log without labels",
-            way_out="Set label_column, post labels with POST /labels, or add a detector",
+            "The supervised detector needs labels, the surprise detector a recommender",
+            received=f"detectors: {list(settings.detectors)}, {training_log.labels} labels",
+            way_out="Set label_column, post labels with POST /labels, set "
+            "detector.recommender_features: true, or add a detector",
         )
     return detectors
 
@@ -119,6 +121,8 @@ def search_space(detectors: tuple[DetectorName, ...], config: DetectorConfig) ->
                     "l2", *_bounds(0.5, 50.0, max(tree_config.l2, 1e-3)), log=True
                 ),
             }
+        if detector == "surprise":
+            return {"detector": detector}
         return {
             "detector": detector,
             "n_latent": trial.suggest_int("n_latent", *_bounds(1, 8, network_config.n_latent)),
@@ -139,6 +143,8 @@ def _bounds(low: Number, high: Number, fold_value: Number) -> tuple[Number, Numb
 
 def default_params(detector: DetectorName, config: DetectorConfig) -> dict[str, object]:
     """Values of the settings for the searched parameters: the first trial."""
+    if detector == "surprise":
+        return {"detector": detector}
     if detector == "supervised":
         return {"detector": detector, **config.trees.model_dump(exclude={"seed"})}
     searched_names = {"n_latent", "n_epochs", "noise", "masked_share"}

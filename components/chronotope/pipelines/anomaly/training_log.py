@@ -1,7 +1,7 @@
 """Log of a training of an anomaly detector: features, outcomes and cuts in time."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,7 +10,15 @@ import numpy as np
 from chronotope.anomalies import EventLabels, FeatureTable, behaviour_features, risk_features
 from chronotope.anomalies.behaviour_features import mean_value
 from chronotope.anomalies.behaviour_log import BehaviourLog, read_behaviour_log
+from chronotope.anomalies.count_recommender import count_recommender
+from chronotope.anomalies.detector_files import RECOMMENDER_FOLDER
 from chronotope.anomalies.planted_anomalies import has_labels, plant_takeovers
+from chronotope.anomalies.recommender_surprise import (
+    behaviour_catalog,
+    open_recommender,
+    recommender_features,
+    with_places,
+)
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.contracts.event_log import Int64
 from chronotope.lake import Lake
@@ -30,6 +38,7 @@ class TrainingLog:
         labels: ``given`` or ``planted``.
         folds: Cuts of the search, earliest first.
         holdout: Cut of the evaluation.
+        recommender_dir: Bundle of the recommender whose surprise is a feature; None without.
     """
 
     behaviour: BehaviourLog
@@ -38,6 +47,7 @@ class TrainingLog:
     labels: str
     folds: tuple[DelayedSplit, ...]
     holdout: DelayedSplit
+    recommender_dir: Path | None = None
 
     def training_rows(self, split: DelayedSplit) -> Int64:
         """Positions of the events a detector is fitted on."""
@@ -101,7 +111,36 @@ def load_training_log(dataset: str, version: int, settings: AnomalySettings) -> 
         delay_days=delay_days,
         test_days=settings.fold_days,
     )
-    return TrainingLog(behaviour, features, typical_value, labels, folds, holdout)
+    training_log = TrainingLog(behaviour, features, typical_value, labels, folds, holdout)
+    if not settings.detector.recommender_features:
+        return training_log
+    bundle_dir = anomaly_run_dir(dataset, version, settings) / RECOMMENDER_FOLDER
+    return _with_recommender(training_log, bundle_dir, dataset, version)
+
+
+def _with_recommender(
+    training_log: TrainingLog, bundle_dir: Path, dataset: str, version: int
+) -> TrainingLog:
+    """The log with the surprise of a recommender that counts the events before all folds.
+
+    Earlier events are in no fold: their features are those of an event that it expects.
+    """
+    behaviour = training_log.behaviour
+    start_day = min(split.start_day for split in (*training_log.folds, training_log.holdout))
+    counted = count_recommender(
+        behaviour,
+        start_day * DAY_S,
+        bundle_dir,
+        dataset=dataset,
+        data_version=str(version),
+    )
+    rows = np.flatnonzero(behaviour.log.occurred_s >= start_day * DAY_S)
+    recommender = open_recommender(counted, behaviour_catalog(behaviour))
+    surprise = recommender_features(recommender, with_places(behaviour), rows)
+    values = np.zeros((len(behaviour.log), len(surprise.names)), dtype=np.float32)
+    values[rows] = surprise.values
+    features = training_log.features.joined(FeatureTable(surprise.names, values))
+    return replace(training_log, features=features, recommender_dir=counted)
 
 
 def anomaly_run_dir(dataset: str, version: int, settings: AnomalySettings) -> Path:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from fastapi import Body, FastAPI, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from chronotope.audit import AuditTrail
 from chronotope.lake.event_labels import KEY_PREFIX, EventLabel, EventLabelLog
 from chronotope.serving.api.requests import EventIdText
 from chronotope.serving.executor import BoundedExecutor
@@ -54,17 +55,29 @@ PostedLabels = (
 )
 
 
-def add_label_endpoint(app: FastAPI, label_log: EventLabelLog, executor: BoundedExecutor) -> None:
+def add_label_endpoint(
+    app: FastAPI,
+    label_log: EventLabelLog,
+    executor: BoundedExecutor,
+    audit_trail: AuditTrail,
+    dataset: str,
+) -> None:
     """Add ``POST /labels`` to an application.
 
     Args:
         app: The application.
         label_log: Log of labels.
         executor: Threads that write.
+        audit_trail: Where the number of new labels is recorded.
+        dataset: Name of the dataset.
     """
 
     def store_labels(labels: Sequence[PostedLabel]) -> LabelReceipt:
         n_new = label_log.append([label.event_label for label in labels])
+        if n_new:
+            n_fraud = sum(label.event_label.is_anomalous for label in labels)
+            counts = {"n_received": len(labels), "n_new": n_new, "n_fraud": n_fraud}
+            audit_trail.append("label", dataset, counts)
         return LabelReceipt(n_received=len(labels), n_new=n_new)
 
     @app.post("/labels", response_model=LabelReceipt)

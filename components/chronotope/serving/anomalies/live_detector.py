@@ -197,6 +197,7 @@ class LiveDetector:
             self._lake.read(EVENTS, columns=names),
             label_column or None,
             read_event_labels(labels_path),
+            bundle.recommender_dir,
         )
         log_position = 0
         while records := self._interaction_log.read(log_position, _READ_BATCH, "event"):

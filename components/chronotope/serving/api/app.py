@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Body, FastAPI, Query, Response
 from pydantic import BaseModel, TypeAdapter
 
+from chronotope.audit import AuditTrail
 from chronotope.experiments.experiment import store_experiment
 from chronotope.inference.new_items import NewItemReader
 from chronotope.lake import Interaction, InteractionLog, Lake
@@ -32,13 +33,14 @@ from chronotope.serving.anomalies.label_endpoint import add_label_endpoint
 from chronotope.serving.anomalies.live_detector import LiveDetector
 from chronotope.serving.api.demo_page import add_demo_page
 from chronotope.serving.api.docs_page import add_docs_page
+from chronotope.serving.api.explain_endpoint import explain
 from chronotope.serving.api.item_context_endpoint import (
     ItemContextEndpoint,
     add_item_context_endpoint,
 )
 from chronotope.serving.api.item_endpoint import ItemEndpoint, add_item_endpoints
 from chronotope.serving.api.new_item_endpoint import NewItemEndpoint, add_new_item_endpoints
-from chronotope.serving.api.predict_endpoint import explain, predict
+from chronotope.serving.api.predict_endpoint import predict
 from chronotope.serving.api.problems import PROBLEM_RESPONSES, handle_problems
 from chronotope.serving.api.recommend_endpoint import RecommendEndpoint
 from chronotope.serving.api.requests import (
@@ -270,7 +272,8 @@ def create_app(
     add_new_item_endpoints(app, new_item_endpoint, service.executor)
     context_endpoint = ItemContextEndpoint(service.watcher, service.posted_item_context)
     add_item_context_endpoint(app, context_endpoint, service.executor)
-    add_label_endpoint(app, service.label_log, service.executor)
+    audit_trail = AuditTrail(Workspace(settings.root).audit())
+    add_label_endpoint(app, service.label_log, service.executor, audit_trail, settings.dataset)
     add_anomaly_endpoints(app, service.live_detector, service.executor)
     add_docs_page(app)
     add_demo_page(app, service.watcher, has_pictures=settings.pictures is not None)
@@ -305,9 +308,11 @@ def _add_model_endpoints(app: FastAPI, service: Service) -> dict[str, FastHandle
         request_time: Annotated[
             Timestamp | None, Query(description="Time of the request; by default now.")
         ] = None,
-        k: Annotated[int, Query(ge=1, le=1000, description="Number of items.")] = 10,
+        k: Annotated[
+            int, Query(ge=1, le=100, description="Length of the list, and number of items.")
+        ] = 10,
     ) -> Response:
-        """Rank, reason and counts of one item or of the most probable items."""
+        """Events that made the score of one item or of the most probable items, and its reason."""
         user_request = UserRequest(user_id=user_id, request_time=request_time, k=k)
         response = await service.executor.run(
             explain, service.inference_service, dataset, user_request, item_id

@@ -16,7 +16,7 @@ from chronotope.serving.state.event_store import EventStore
 
 _PAGE_ASSETS = {
     "{{style}}": ("page.css",),
-    "{{script}}": ("page_text.js", "page_draw.js", "page.js"),
+    "{{script}}": ("page_text.js", "page_draw.js", "page_why.js", "page.js"),
 }
 
 

@@ -151,6 +151,9 @@ function itemRow(item, n, top) {
   did.addEventListener("click", () => runExclusive(() => post(item)));
   const name = html("button", { type: "button", class: "name", "data-item-page": item.id }, nameOf(item));
   name.addEventListener("click", () => runExclusive(() => showItem(item.id)));
+  const why = html("button", { type: "button", class: "why", "data-why": item.id,
+    "aria-label": `Why ${nameOf(item)}?` }, "Why?");
+  why.addEventListener("click", () => runExclusive(() => showWhy(item, n + 1)));
   const row = html("li", {},
     html("span", { class: "rank" }, `${n + 1}`),
     html("div", { class: "entry" },
@@ -158,7 +161,7 @@ function itemRow(item, n, top) {
       html("div", {},
         html("div", {}, name, moveOf(item, n)),
         barOf(item, top),
-        html("div", { class: "about" }, about.filter(Boolean).join(" \u00b7 ")))),
+        html("div", { class: "about" }, about.filter(Boolean).join(" \u00b7 "), " ", why))),
     did);
   for (const [kind, lit] of [["mouseenter", true], ["mouseleave", false], ["focusin", true],
     ["focusout", false]]) row.addEventListener(kind, () => light(item.id, lit));

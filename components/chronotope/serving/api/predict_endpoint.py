@@ -1,11 +1,10 @@
-"""Responses of ``/predict`` and ``/explain``: next items, time and places, and their reasons."""
+"""Response of ``/predict``: next items, time and places."""
 
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from chronotope.contracts.errors import DataError
-from chronotope.contracts.event_log import Float64, Int64
+from chronotope.contracts.event_log import Float64
 from chronotope.inference.forecast import (
     RemainingWait,
     forecast_places,
@@ -13,15 +12,12 @@ from chronotope.inference.forecast import (
     remaining_wait,
 )
 from chronotope.inference.interval_levels import forecast_levels
-from chronotope.inference.ranking import DenseRanking, describe_items, none_if_nan, score_items
+from chronotope.inference.ranking import describe_items, none_if_nan, score_items
 from chronotope.inference.recommend import answer_notes
-from chronotope.inference.request import RecommendOptions
 from chronotope.serving.api.requests import PredictRequest, UserRequest
 from chronotope.serving.api.responses import (
     BaseResponse,
-    ExplainResponse,
     HistoryItem,
-    ItemExplanation,
     PredictResponse,
     TimeCurve,
     TimeCurvePoint,
@@ -57,7 +53,7 @@ def predict(
     wait = remaining_wait(model_output.when, user_history, prepared.request_time)
     version = loaded_champion.champion.version
     time_curve = _time_curve(wait, forecast_levels(inference_service.workspace, dataset, version))
-    base = _base_response(prepared, predict_request, dataset, timed=time_curve is not None)
+    base = base_response(prepared, predict_request, dataset, timed=time_curve is not None)
     return PredictResponse(
         **dict(base),
         history=_history_items(prepared, predict_request.n_history),
@@ -71,37 +67,17 @@ def predict(
     )
 
 
-def explain(
-    inference_service: InferenceService,
-    dataset: str,
-    user_request: UserRequest,
-    item_id: str | None,
-) -> ExplainResponse:
-    """Response of ``GET /explain``.
-
-    Args:
-        inference_service: Prepares the request and runs the model.
-        dataset: Name of the dataset.
-        user_request: The request.
-        item_id: Item to explain; None explains the most probable ones.
-
-    Raises:
-        DataError: The champion does not know the item.
-    """
-    prepared = inference_service.prepare(user_request)
-    logits = inference_service.run_model(prepared, user_request).item_scores[0]
-    metadata = prepared.loaded_champion.item_metadata
-    ranking = score_items(logits, prepared.known_history, metadata, RecommendOptions())
-    item_indices = (
-        ranking.best(user_request.k).items if item_id is None else _item_index(prepared, item_id)
-    )
-    base = _base_response(prepared, user_request, dataset, timed=True)
-    return ExplainResponse(**dict(base), items=_item_explanations(prepared, ranking, item_indices))
-
-
-def _base_response(
+def base_response(
     prepared: PreparedRequest, user_request: UserRequest, dataset: str, *, timed: bool
 ) -> BaseResponse:
+    """Fields of every model response.
+
+    Args:
+        prepared: The request with the state of its user.
+        user_request: The request.
+        dataset: Name of the dataset.
+        timed: Whether the response has a time forecast.
+    """
     champion, request_time = prepared.loaded_champion.champion, prepared.request_time
     return BaseResponse(
         dataset=dataset,
@@ -117,19 +93,27 @@ def _base_response(
 
 
 def _history_items(prepared: PreparedRequest, n_latest: int) -> tuple[HistoryItem, ...]:
+    n_events = len(prepared.known_history)
+    rows = range(max(0, n_events - n_latest), n_events)
+    return tuple(history_item_at(prepared, row) for row in rows)
+
+
+def history_item_at(prepared: PreparedRequest, row: int) -> HistoryItem:
+    """Event of the history that the model reads.
+
+    Args:
+        prepared: The request with the state of its user.
+        row: Position among the known events, oldest first.
+    """
     user_history, metadata = prepared.known_history, prepared.loaded_champion.item_metadata
-    vocabulary = prepared.loaded_champion.champion.vocabulary
-    first_row = max(0, len(user_history) - n_latest)
-    return tuple(
-        HistoryItem(
-            item_id=str(vocabulary.items.name(item_idx)),
-            title=vocabulary.titles[item_idx] or "",
-            occurred_at=_UNIX_EPOCH + timedelta(seconds=int(user_history.occurred_s[row])),
-            utc_offset_min=int(user_history.utc_offset_min[row]),
-            lat=none_if_nan(float(metadata.lat[item_idx])),
-            lon=none_if_nan(float(metadata.lon[item_idx])),
-        )
-        for row, item_idx in enumerate(user_history.item_idx[first_row:].tolist(), first_row)
+    vocabulary, item_idx = prepared.loaded_champion.champion.vocabulary, user_history.item_idx[row]
+    return HistoryItem(
+        item_id=str(vocabulary.items.name(int(item_idx))),
+        title=vocabulary.titles[int(item_idx)] or "",
+        occurred_at=_UNIX_EPOCH + timedelta(seconds=int(user_history.occurred_s[row])),
+        utc_offset_min=int(user_history.utc_offset_min[row]),
+        lat=none_if_nan(float(metadata.lat[item_idx])),
+        lon=none_if_nan(float(metadata.lon[item_idx])),
     )
 
 
@@ -150,48 +134,4 @@ def _time_curve(wait: RemainingWait | None, levels: Float64) -> TimeCurve | None
             TimeCurvePoint(cdf=cdf, hours=hours, density=density)
             for cdf, hours, density in curve_points
         ),
-    )
-
-
-def _item_index(prepared: PreparedRequest, item_id: str) -> Int64:
-    item_idx = prepared.loaded_champion.item_idx_of.get(item_id)
-    if item_idx is None:
-        raise DataError(
-            "The champion does not know this item",
-            received=item_id,
-            way_out="Train a model on events of this item",
-        )
-    return np.array([item_idx])
-
-
-def _item_explanations(
-    prepared: PreparedRequest, ranking: DenseRanking, item_indices: Int64
-) -> tuple[ItemExplanation, ...]:
-    loaded_champion, user_history = prepared.loaded_champion, prepared.known_history
-    recent_activity = loaded_champion.recent_activity(prepared.request_time)
-    next_items = recent_activity.follows(int(user_history.item_idx[-1]) if user_history else 0)
-    items = describe_items(
-        item_indices,
-        ranking,
-        RecommendOptions(),
-        user_history,
-        recent_activity,
-        loaded_champion.champion.vocabulary,
-        loaded_champion.item_metadata,
-    )
-    probabilities = ranking.probabilities(item_indices)
-    return tuple(
-        ItemExplanation(
-            id=item.id,
-            title=item.title,
-            rank=1 + int((ranking.log_probability > ranking.log_probability[item_idx]).sum()),
-            probability=probability,
-            reason=item.reason,
-            n_user_events=int((user_history.item_idx == item_idx).sum()),
-            n_transitions=int((next_items == item_idx).sum()),
-            n_recent_events=int(recent_activity.counts[item_idx]),
-        )
-        for item_idx, item, probability in zip(
-            item_indices.tolist(), items, probabilities, strict=True
-        )
     )

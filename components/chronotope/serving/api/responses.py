@@ -92,14 +92,46 @@ class PredictResponse(BaseResponse):
     )
 
 
+class ExplainingEvent(_ResponseModel):
+    """Event of the user's history that raised the score of an item."""
+
+    item_id: str
+    title: str
+    occurred_at: datetime
+    utc_offset_min: int
+    effect: float = Field(
+        description="Mean of two changes of the item's log-probability: by removing the event from "
+        "the whole history, and by adding it to an empty one."
+    )
+    probability_without: float = Field(description="Probability of the item without this event.")
+    rank_without: int = Field(description="Rank of the item without this event.")
+
+
+class RemovedEvents(_ResponseModel):
+    """Events without which an item would not be in the list, computed by scoring without them."""
+
+    events: tuple[HistoryItem, ...]
+    rank: int = Field(description="Rank of the item without these events.")
+    probability: float = Field(description="Probability of the item without these events.")
+
+
 class ItemExplanation(_ResponseModel):
-    """Rank of an item and the counts behind it."""
+    """Rank of an item, the events that made its score, and the counts behind it."""
 
     id: str
     title: str
     rank: int = Field(description="1 is the most probable of all items.")
     probability: float
     reason: str
+    why: str = Field(description="Text for the user: why this item is shown.")
+    events: tuple[ExplainingEvent, ...] = Field(
+        description="Events that raised the score most, the strongest first; empty if the history "
+        "hardly matters."
+    )
+    counterfactual: RemovedEvents | None = Field(
+        description="Without these events the item would not be among the first k; null if it is "
+        "not among them, if no such set of events was found, or without item_id."
+    )
     n_user_events: int = Field(description="Events of the user with this item.")
     n_transitions: int = Field(
         description="Events of all users with this item right after the user's latest item."

@@ -1,0 +1,1 @@
+"""Measures of trust in a model, on several logs."""

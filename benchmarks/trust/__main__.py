@@ -1,0 +1,97 @@
+"""Measures of trust: membership attacks.
+
+    python -m benchmarks.trust --data DIR --json FILE
+
+Rows ``{dataset, measure, value, low, high, note}``, intervals of 95 % over users. The first 80 % of
+the time are the training; with ``--development`` the first 64 %, for choices that the final numbers
+must not be taken from.
+
+``membership_auc``: AUC of telling users of the training from 30 % of the users that were held out
+of it, by the loss of up to 20 of their events before the end of the training, with and without the
+loss of two reference models. The note says what the attacked model holds of its users.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks.data_sets import add_data_option, data_root
+from benchmarks.rows import Row, read_rows, rows_table, some_of, write_rows
+from benchmarks.synthesis import read_plain_log
+from benchmarks.transfer.logs import sample_users
+from benchmarks.trust.membership import make_task, membership_rows
+from chronotope.contracts.event_log import Catalog, EventLog
+from chronotope.training.pretraining import PretrainingLog
+
+DATASETS: Final = ("movielens_100k", "foursquare_nyc", "complete_journey", "oulad_slice")
+HEADERS: Final = ("dataset", "measure", "value", "low", "high", "note")
+END_SHARE: Final = 0.8
+DEVELOPMENT_END_SHARE: Final = 0.64
+
+
+@dataclass(frozen=True, slots=True)
+class TrustTask:
+    """A log, the end of its training in time, and a seed."""
+
+    name: str
+    log: EventLog
+    catalog: Catalog
+    end_s: int
+    seed: int
+
+
+def _membership(task: TrustTask) -> list[Row]:
+    attack_task = make_task(task.log, task.catalog, task.end_s, task.seed)
+    return membership_rows(task.name, attack_task, task.seed)
+
+
+MEASURES: Final[dict[str, Callable[[TrustTask], list[Row]]]] = {"membership": _membership}
+"""Makes the rows of a measure."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print and keep the rows."""
+    options = _parser().parse_args(arguments)
+    console = Console(width=180)
+    share = DEVELOPMENT_END_SHARE if options.development else END_SHARE
+    for name in options.datasets:
+        whole = PretrainingLog(*read_plain_log(name, data_root(options.data), options.work))
+        log, catalog = sample_users(whole, options.max_events, options.seed)
+        end_s = int(np.quantile(log.occurred_s, share))
+        task = TrustTask(name, log, catalog, end_s, options.seed)
+        for measure in options.measures:
+            rows = MEASURES[measure](task)
+            console.print(rows_table(measure, HEADERS, rows))
+            if options.json:
+                keep(rows, options.json)
+
+
+def keep(rows: list[Row], path: Path) -> None:
+    """Write rows; earlier ones of the same data set and measure are replaced."""
+    keys = {(row["dataset"], row["measure"]) for row in rows}
+    others = [row for row in read_rows(path) if (row["dataset"], row["measure"]) not in keys]
+    write_rows([*others, *rows], path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.trust", description=__doc__)
+    add_data_option(parser)
+    parser.add_argument("--datasets", type=some_of(DATASETS), default=list(DATASETS))
+    parser.add_argument("--measures", type=some_of(MEASURES), default=list(MEASURES))
+    parser.add_argument(
+        "--max-events", type=int, default=150_000, help="events of randomly drawn users, about"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of users, events and training")
+    parser.add_argument("--development", action="store_true", help="an earlier end of the training")
+    parser.add_argument("--json", type=Path, help="keep the rows in this file")
+    parser.add_argument("--work", type=Path, default=Path("data/trust"))
+    return parser
+
+
+if __name__ == "__main__":
+    main()

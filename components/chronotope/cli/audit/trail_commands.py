@@ -1,0 +1,90 @@
+"""Commands ``chronotope audit list``, ``verify`` and ``rotate``."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from chronotope.audit import AuditTrail
+from chronotope.cli.output.console import print_json, run_command
+from chronotope.contracts.errors import StoreError
+from chronotope.runtime.workspace import Workspace
+
+Root = Annotated[Path, typer.Option(help="Project root, the parent folder of stores")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON")]
+
+
+def list_entries(
+    dataset: Annotated[str, typer.Option(help="Only entries of this dataset")] = "",
+    root: Root = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """List who promoted, rolled back, erased or labelled what, when and why, oldest first."""
+    with run_command("Reading the audit trail") as terminal:
+        entries = [
+            entry
+            for entry in AuditTrail(Workspace(root).audit()).entries()
+            if not dataset or entry.dataset == dataset
+        ]
+    if as_json:
+        print_json({"entries": [asdict(entry) for entry in entries]})
+        return
+    table = Table("", "time", "who", "action", "dataset", "detail")
+    for entry in entries:
+        detail = ", ".join(f"{name}: {value}" for name, value in entry.detail.items())
+        time_text = entry.occurred_at[:16].replace("T", " ")
+        table.add_row(str(entry.seq), time_text, entry.actor, entry.action, entry.dataset, detail)
+    terminal.print(table if entries else "Nothing is recorded yet.")
+
+
+def verify_trail(
+    head: Annotated[
+        str, typer.Option(help="Signature that an earlier verification printed: it must be there")
+    ] = "",
+    root: Root = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Verify that no byte of the audit trail was changed, and no entry is missing."""
+    with run_command("Verifying the audit trail") as terminal:
+        trail = AuditTrail(Workspace(root).audit())
+        check = trail.verify()
+        problem = check.problem
+        if not problem and head and head not in {entry.mac for entry in trail.entries()}:
+            problem = f"no entry has the signature {head}"
+        if problem:
+            raise StoreError(
+                "The audit trail was changed",
+                received=problem,
+                way_out=f"The first {check.n_entries:,} entries hold; compare with a copy",
+            )
+    if as_json:
+        print_json(asdict(check))
+    else:
+        terminal.print(f"{check.n_entries:,} entries hold. Head: {check.head or 'none'}")
+
+
+def rotate_secret(
+    root: Root = Path(),
+    as_json: AsJson = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Verify the trail only; change nothing")
+    ] = False,
+) -> None:
+    """Sign later entries with a new secret; the old one still verifies what it signed."""
+    with run_command("Rotating the secret of the audit trail") as terminal:
+        trail = AuditTrail(Workspace(root).audit())
+        check = trail.verify()
+        if check.problem:
+            raise StoreError(
+                "The audit trail was changed",
+                received=check.problem,
+                way_out="Find out what happened before its secret is rotated",
+            )
+        rotation = None if dry_run else asdict(trail.rotate_secret())
+    if as_json:
+        print_json({"dry_run": dry_run, "n_entries": check.n_entries, "entry": rotation})
+    else:
+        state = "would be" if dry_run else "is"
+        terminal.print(f"The secret {state} rotated; {check.n_entries:,} entries hold.")

@@ -1,0 +1,81 @@
+"""Text of an explanation for the user: why this item is shown, in plain sentences."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Final
+
+from chronotope.artifact.bundle import Vocabulary
+from chronotope.explanations.explain_items import Explanation
+from chronotope.inference.history import UserHistory
+
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+_NAMED: Final = 2
+"""Events that the text names; the others stand in the list of events."""
+
+
+def why_text(
+    explanation: Explanation, history: UserHistory, vocabulary: Vocabulary, reason: str
+) -> str:
+    """Why an item is shown, for the user.
+
+    Args:
+        explanation: Its explanation; positions count in ``history``.
+        history: The history that the model read.
+        vocabulary: Ids and titles.
+        reason: Fact of the history or of all users' activity, used where no event matters.
+    """
+    if not explanation.events:
+        subject = "Your history" if len(history) else "There is no history of yours; it"
+        return f"{subject} hardly changes the place of this item: {reason}."
+    positions = [event.position for event in explanation.events]
+    text = f"Mostly because of {_event_names(positions, history, vocabulary)}."
+    return " ".join([text, *_without(explanation, history, vocabulary)])
+
+
+def _without(explanation: Explanation, history: UserHistory, vocabulary: Vocabulary) -> list[str]:
+    """Sentence of the counterfactual, if there is one."""
+    counterfactual = explanation.counterfactual
+    if counterfactual is None:
+        return []
+    rank, n_events = ordinal(counterfactual.rank), len(counterfactual.position)
+    if counterfactual.is_whole_item:
+        item = _item_name(int(counterfactual.position[0]), history, vocabulary)
+        return [f"Without your {n_events} events of {item} it would be {rank}."]
+    events = "this event" if n_events == 1 else f"these {n_events} events"
+    consequence = f"Without {events} it would be {rank} instead of {ordinal(explanation.rank)}"
+    positions = counterfactual.position.tolist()
+    if set(positions) == {event.position for event in explanation.events}:
+        return [f"{consequence}."]
+    return [f"{consequence}: {_event_names(positions, history, vocabulary)}."]
+
+
+def _event_names(positions: Sequence[int], history: UserHistory, vocabulary: Vocabulary) -> str:
+    """Items and local days of the first events, and how many there are beside them."""
+    names = [
+        f"{_item_name(position, history, vocabulary)} on {_local_date(position, history)}"
+        for position in positions[:_NAMED]
+    ]
+    n_others = len(positions) - len(names)
+    if n_others:
+        return f"{', '.join(names)} and {n_others} more"
+    return " and ".join(names)
+
+
+def _item_name(position: int, history: UserHistory, vocabulary: Vocabulary) -> str:
+    item_idx = int(history.item_idx[position])
+    return vocabulary.titles[item_idx] or str(vocabulary.items.name(item_idx))
+
+
+def _local_date(position: int, history: UserHistory) -> date:
+    local_s = int(history.occurred_s[position]) + 60 * int(history.utc_offset_min[position])
+    return date.fromordinal(_EPOCH_DAY + local_s // 86_400)
+
+
+def ordinal(number: int) -> str:
+    """English ordinal of a number.
+
+    >>> [ordinal(n) for n in (1, 2, 3, 11, 22, 113)]
+    ['1st', '2nd', '3rd', '11th', '22nd', '113th']
+    """
+    suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10)
+    return f"{number:,}{suffix or 'th'}"

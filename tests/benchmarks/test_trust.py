@@ -1,0 +1,38 @@
+"""The benchmark of trust on a small log: rows with intervals, replaced when measured again."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.trust import __main__ as trust
+from benchmarks.trust import membership
+from chronotope.contracts.event_log import Catalog, EventLog
+from tests.pipelines.trust.test_membership_audit import city
+
+
+@pytest.mark.slow
+def test_each_measure_has_rows_and_runs_replace_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def small(*_: object) -> tuple[EventLog, Catalog]:
+        return city()
+
+    monkeypatch.setattr(trust, "read_plain_log", small)
+    target = tmp_path / "rows.json"
+    options = ["--data", str(tmp_path), "--datasets", "movielens_100k", "--json", str(target)]
+    for _ in range(2):
+        trust.main(options)
+    rows = json.loads(target.read_text(encoding="utf-8"))
+    attacks = [row for row in rows if row["measure"] == "membership_auc"]
+    assert len(attacks) == 7
+    assert all(0 <= row["low"] <= row["value"] <= row["high"] <= 1 for row in attacks)
+    assert set(rows[0]) == {"dataset", "measure", "value", "low", "high", "note"}
+
+
+def test_held_out_users_are_in_no_training() -> None:
+    log, catalog = city()
+    task = membership.make_task(log, catalog, int(log.occurred_s.max()), seed=0)
+    held_out = task.attacked.is_held_out
+    assert held_out.sum() == 18
+    assert not held_out[task.trained_log().user_idx].any()
