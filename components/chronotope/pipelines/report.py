@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chronotope.content.column_worth import read_worth
 from chronotope.content.item_map import lay_out, mapped_items
 from chronotope.content.labels.used_labels import label_counts
 from chronotope.content.summaries.stored_summaries import read_summaries
@@ -19,7 +20,6 @@ from chronotope.contracts import columns as c
 from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
 from chronotope.metrics import BASKET_METRICS
-from chronotope.metrics.column_worth import read_worth
 from chronotope.pipelines.evaluate_holdout import MAP_POINTS_FILE
 from chronotope.pipelines.holdout import CHALLENGER
 from chronotope.pipelines.results import (

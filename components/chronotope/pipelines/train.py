@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from chronotope.compression.trace_ahead import Architecture, trace_ahead
+from chronotope.content.column_worth import save_worth
 from chronotope.features.snapshot import load_features
-from chronotope.metrics.column_worth import save_worth
 from chronotope.models.content_head import model_catalog
 from chronotope.pipelines.holdout import frozen_folds
 from chronotope.pipelines.search import configs_from_params, item_context_params

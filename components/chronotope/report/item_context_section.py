@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from chronotope.content.column_worth import ColumnWorth
 from chronotope.contracts.escaping import html_text
-from chronotope.metrics.column_worth import ColumnWorth
 from chronotope.report.html_parts import estimate, section, table
 from chronotope.report.report_data import Estimate, ItemContextRow, ReportData
 

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from chronotope.content.column_worth import ColumnWorth
 from chronotope.contracts.event_log import Catalog, EventLog, Int64
 from chronotope.contracts.queries import Queries
 from chronotope.metrics import EvaluationResult, bootstrap_interval, evaluate
-from chronotope.metrics.column_worth import ColumnWorth
 from chronotope.models.batch import to_batch
 from chronotope.models.item_context import ItemContextHead
 from chronotope.models.network import ChronotopeNet

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from chronotope.artifact.onnx_recommender import ModelOutput
+from chronotope.content.column_worth import ColumnWorth
 from chronotope.contracts.errors import ArtifactError, ChronotopeError, ConfigError
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.item_content import ItemContent
@@ -21,7 +22,6 @@ from chronotope.contracts.item_context import ItemContextColumn
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.queries import Queries
 from chronotope.contracts.user_attributes import AttributeColumn, context_columns
-from chronotope.metrics.column_worth import ColumnWorth
 from chronotope.models.batch import Batch, to_batch
 from chronotope.models.cold_users.user_head import USER_HEAD_PREFIX, read_attributes
 from chronotope.models.config import ModelConfig
