@@ -31,6 +31,9 @@ from chronotope.splitting.targets import targets_between
 from chronotope.training.recommender import ChronotopeRecommender
 
 DATASET: Final = "complete_journey"
+SPEC: Final = "complete_journey_promotions"
+"""The same purchases, with the displays and mailers of the stores."""
+
 CONFIG: Final = Path("conf/training/demo.yaml")
 N_DISCOVERIES: Final = 8_000
 HEADERS: Final = ("model", "context", "ndcg_10", "low", "high", "new_only_acc_10", "new_only_low")
@@ -66,7 +69,7 @@ def read_task(data: Path | None, work: Path, settings: TrainSettings, *, fold: b
     """
     from flows.ingest_events import IngestSettings, build_snapshot, write_events, write_tables
 
-    spec = load_data_set(DATASET, data_root(data))
+    spec = load_data_set(SPEC, data_root(data))
     ingest_settings = IngestSettings(root=work, data_docs=False)
     write_tables.fn(spec.name, ingest_settings)
     write_events.fn(spec.name, ingest_settings)
