@@ -36,7 +36,6 @@ from chronotope.ingestion import (
     NoiseConfig,
     filter_noise,
     ingest,
-    ingest_item_context,
     ingest_table,
     quarantine_lines,
 )
@@ -45,7 +44,7 @@ from chronotope.ingestion.posted_rows import add_posted_rows, read_posted_items
 from chronotope.ingestion.source_batches import read_batches
 from chronotope.lake import Lake
 from chronotope.lake.table_schemas import ITEM_CONTEXT_TABLE
-from chronotope.pipelines.ingest_checks import batch_check, catalog_item_ids
+from chronotope.pipelines.ingest_checks import batch_check, catalog_item_ids, item_context_counts
 from chronotope.pipelines.results import (
     EventsSummary,
     FeatureSnapshot,
@@ -58,7 +57,6 @@ from chronotope.runtime.workspace import Workspace
 from chronotope.validation import (
     build_docs,
     check_table,
-    derive_item_context_columns,
     find_suites_folder,
 )
 from flows import dataset_lock_in_flow
@@ -212,26 +210,14 @@ def write_tables(dataset: str, settings: IngestSettings) -> dict[str, TableCount
         table_counts[table_name] = TableCounts(
             **asdict(table_report), lines=SourceLines.from_report(source_report)
         )
-    return table_counts | _write_item_context(dataset_spec, event_lake, settings)
-
-
-def _write_item_context(
-    dataset_spec: DatasetSpec, event_lake: Lake, settings: IngestSettings
-) -> dict[str, TableCounts]:
-    """Row counts of ``item_context``; none if the dataset has none."""
-    if dataset_spec.item_context is None:
-        return {}
-    suite_path = settings.suites_dir / "item_context.json"
-    report, source_report = ingest_item_context(
+    return table_counts | item_context_counts(
         dataset_spec,
-        row_check=check_table(suite_path, derive=derive_item_context_columns),
-        lake=event_lake,
+        event_lake,
+        settings.suites_dir,
         run_id=delivery_id(dataset_spec),
         batch_rows=settings.batch_rows,
         posted_path=Workspace(settings.root).posted_item_context(dataset_spec.name),
     )
-    source_lines = SourceLines.from_report(source_report)
-    return {ITEM_CONTEXT_TABLE: TableCounts(**asdict(report), lines=source_lines)}
 
 
 @task(**TASK)

@@ -1,7 +1,7 @@
 """Batches of queries: each is a user's history and a request time to predict the next event at."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Self
 
 import numpy as np
@@ -137,27 +137,28 @@ def queries_at(
     known_context = (
         {n: values[positions] for n, values in log.context.items()} if time_given else {}
     )
-    request_s = np.where(has_request_s, log.occurred_s[anchor_position], np.int64(0))
-    last_places = np.where(has_past, log.place_idx[last_position], places)
-    request_places = np.where(places != UNKNOWN, places, last_places)
-    item_rows = (
-        log.item_context.at(request_places, request_s)
-        if log.item_context is not None and time_given
-        else None
-    )
-    return Queries(
+    queries = Queries(
         user_idx=log.user_idx[positions],
         item_idx=gather(log.item_idx),
         occurred_s=np.where(is_event, log.occurred_s[event_positions], np.int64(0)),
         utc_offset_min=gather(log.utc_offset_min),
         place_idx=gather(log.place_idx),
-        request_s=request_s,
+        request_s=np.where(has_request_s, log.occurred_s[anchor_position], np.int64(0)),
         request_offset_min=np.where(
             has_request_s, log.utc_offset_min[anchor_position], np.int32(0)
         ),
         request_place_idx=places,
         time_given=np.full(len(positions), time_given),
         context=known_context,
-        context_item_idx=None if item_rows is None else item_rows.item_idx,
-        context_levels=None if item_rows is None else item_rows.levels,
     )
+    return _with_item_context(queries, log) if time_given else queries
+
+
+def _with_item_context(queries: Queries, log: EventLog) -> Queries:
+    """The queries with the item context of their moments, at their own or their last place."""
+    if log.item_context is None:
+        return queries
+    is_given = queries.request_place_idx != UNKNOWN
+    places = np.where(is_given, queries.request_place_idx, queries.place_idx[:, -1])
+    rows = log.item_context.at(places, queries.request_s)
+    return replace(queries, context_item_idx=rows.item_idx, context_levels=rows.levels)

@@ -135,11 +135,8 @@ def build_features(
         _write_tables(draft_dir, events, items, readings, config, content_ids)
         if items is not None and content is not None:
             _write_content(draft_dir, items, content)
-        if users is not None:
-            user_ids = IdMap(pq.read_table(draft_dir / "users.parquet")["id"].combine_chunks())
-            UserAttributes.from_table(users, user_ids).save(draft_dir / USER_ATTRIBUTES)
-        if item_context is not None and config.item_context:
-            _write_item_context(draft_dir, item_context, config)
+        _write_users(draft_dir, users)
+        _write_item_context(draft_dir, item_context, config)
         digest = _digest(config, data_version or _content_digest(draft_dir))
         _write_meta(draft_dir, digest, config)
         _publish(draft_dir, out / digest)
@@ -297,20 +294,31 @@ def _write_content(draft_dir: Path, items: pa.Table, content: ItemContent) -> No
     content.axes.save(draft_dir / CONTENT_AXES)
 
 
+def _ids(draft_dir: Path, table_name: str) -> IdMap:
+    id_table = pq.read_table(draft_dir / f"{table_name}.parquet", columns=["id"])
+    return IdMap(id_table["id"].combine_chunks())
+
+
+def _write_users(draft_dir: Path, users: pa.Table | None) -> None:
+    """Write the attributes of the users, if there are any."""
+    if users is not None:
+        attributes = UserAttributes.from_table(users, _ids(draft_dir, "users"))
+        attributes.save(draft_dir / USER_ATTRIBUTES)
+
+
 def _write_item_context(
-    draft_dir: Path, item_context: pads.Dataset, config: FeaturesConfig
+    draft_dir: Path, item_context: pads.Dataset | None, config: FeaturesConfig
 ) -> None:
-    """Write the index of the item context over the snapshot's items and places."""
+    """Write the index of the item context over the snapshot's items and places, if any."""
+    if item_context is None or not config.item_context:
+        return
 
     def read_rows(column_names: list[str]) -> Iterator[pa.RecordBatch]:
         return iter(item_context.to_batches(columns=column_names))
 
-    id_maps = [
-        IdMap(pq.read_table(draft_dir / f"{name}.parquet", columns=["id"])["id"].combine_chunks())
-        for name in ("items", "places")
-    ]
+    items, places = (_ids(draft_dir, name) for name in ("items", "places"))
     columns = item_context_columns(read_rows, config.item_context)
-    build_item_context(read_rows, columns, *id_maps).save(draft_dir)
+    build_item_context(read_rows, columns, items, places).save(draft_dir)
 
 
 def _written_files(draft_dir: Path) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
+from chronotope.artifact.bundle import Manifest, Vocabulary
 from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import TableVersion
 from chronotope.contracts.ids import IdMap
@@ -51,29 +52,27 @@ class ItemContextReader:
 
     @classmethod
     def of_model(
-        cls,
-        workspace: Workspace,
-        dataset: str,
-        columns: tuple[ItemContextColumn, ...],
-        items: IdMap,
-        places: IdMap,
+        cls, workspace: Workspace, manifest: Manifest, vocabulary: Vocabulary
     ) -> Self | None:
         """Reader for a model; None if it reads no item context.
 
         Args:
             workspace: Folders of the project.
-            dataset: Name of the dataset.
-            columns: Columns of the model's manifest.
-            items: The model's items.
-            places: The model's places.
+            manifest: Dataset and columns of the model.
+            vocabulary: The model's ids.
         """
-        if not columns:
+        if not manifest.item_context:
             return None
-        lake = Lake(workspace.lake(dataset))
+        lake = Lake(workspace.lake(manifest.dataset))
         has_table = lake.exists(ITEM_CONTEXT_TABLE)
-        version = lake.table_version(ITEM_CONTEXT_TABLE) if has_table else None
-        posted = PostedItemContext(workspace.posted_item_context(dataset))
-        return cls(lake, version, posted, columns, items, places)
+        return cls(
+            lake,
+            lake.table_version(ITEM_CONTEXT_TABLE) if has_table else None,
+            PostedItemContext(workspace.posted_item_context(manifest.dataset)),
+            manifest.item_context,
+            vocabulary.items,
+            vocabulary.places,
+        )
 
     def add_rows(self, queries: Queries) -> Queries:
         """The queries with the rows that are valid at their moments, as in a training.
@@ -87,9 +86,9 @@ class ItemContextReader:
             self._day(int(moment_s) // DAY_S).at(place[None], moment_s[None])
             for place, moment_s in zip(places, queries.request_s, strict=True)
         ]
-        width = max(row.item_idx.shape[1] for row in rows)
-        items = np.zeros((len(rows), width), np.int32)
-        levels = np.zeros((len(rows), width, len(self.columns)), np.int32)
+        row_width = max(row.item_idx.shape[1] for row in rows)
+        items = np.zeros((len(rows), row_width), np.int32)
+        levels = np.zeros((len(rows), row_width, len(self.columns)), np.int32)
         for query_idx, row in enumerate(rows):
             items[query_idx, : row.item_idx.shape[1]] = row.item_idx[0]
             levels[query_idx, : row.item_idx.shape[1]] = row.levels[0]
@@ -120,12 +119,12 @@ class ItemContextReader:
             pc.field(c.VALID_UNTIL).is_null() | (pc.field(c.VALID_UNTIL) > start)
         )
         posted = pads.dataset(self.posted.table(self._schema()))
-        sources = [posted]
+        row_sources = [posted]
         if self.version is not None:
-            sources = [self.lake.dataset(ITEM_CONTEXT_TABLE, self.version), posted]
+            row_sources = [self.lake.dataset(ITEM_CONTEXT_TABLE, self.version), posted]
 
         def read_rows(column_names: list[str]) -> Iterable[pa.RecordBatch]:
-            for source in sources:
+            for source in row_sources:
                 # a posted row comes later, so that it counts where keys are equal
                 yield from source.to_batches(columns=column_names, filter=is_valid)
 

@@ -76,15 +76,8 @@ def recommend(
     context = _request_context(lake, champion, options, request_time, full_history, user_id)
     liked_idx = vocabulary.items.index(list(options.liked_items))
     model_history = _model_history(history, liked_idx, request_time, vocabulary)
-    reader = ItemContextReader.of_model(
-        workspace,
-        dataset,
-        champion.model.manifest.item_context,
-        vocabulary.items,
-        vocabulary.places,
-    )
     model_output = _model_output(
-        champion, user_id, request_time, context, history, model_history, reader
+        champion, user_id, request_time, context, history, model_history, workspace
     )
     item_scores = model_output.item_scores[0] + _wish_scores(root, dataset, options, metadata)
     ranking = score_items(item_scores, history, metadata, options, liked_idx)
@@ -126,15 +119,16 @@ def _model_output(
     context: dict[str, float],
     history: UserHistory,
     model_history: UserHistory,
-    item_context: ItemContextReader | None,
+    workspace: Workspace,
 ) -> ModelOutput:
     """Items by the history with liked items; time and place by the events alone."""
     user_idx = int(champion.vocabulary.users.index([user_id])[0])
+    reader = ItemContextReader.of_model(workspace, champion.model.manifest, champion.vocabulary)
 
     def output(read_history: UserHistory) -> ModelOutput:
         queries = history_to_queries(read_history, user_idx, request_time, context=context)
-        if item_context is not None:
-            queries = item_context.add_rows(queries)
+        if reader is not None:
+            queries = reader.add_rows(queries)
         return champion.model.answer(queries)
 
     model_output = output(history)

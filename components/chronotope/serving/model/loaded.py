@@ -130,13 +130,7 @@ class LoadedChampion:
             grown,
             exposed_items(item_idx, grown, new_items),
             UserLevels.read(lake, manifest.attributes),
-            ItemContextReader.of_model(
-                workspace,
-                manifest.dataset,
-                manifest.item_context,
-                vocabulary.items,
-                vocabulary.places,
-            ),
+            ItemContextReader.of_model(workspace, manifest, vocabulary),
         )
         loaded_champion._warm_up()
         return loaded_champion
