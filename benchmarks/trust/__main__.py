@@ -1,4 +1,4 @@
-"""Measures of trust: membership attacks.
+"""Measures of trust: membership attacks, exposure of items, gaps between groups of users.
 
     python -m benchmarks.trust --data DIR --json FILE
 
@@ -9,6 +9,12 @@ must not be taken from.
 ``membership_auc``: AUC of telling users of the training from 30 % of the users that were held out
 of it, by the loss of up to 20 of their events before the end of the training, with and without the
 loss of two reference models. The note says what the attacked model holds of its users.
+
+``exposure_gap``: share of the later targets that are outside the most popular fifth of the items,
+minus their share of the exposure in the lists. ``exposure_gap_ratio``: the gap after the re-ranking
+over that before; ``exposure_ndcg_lost``: the share of NDCG@10 that it costs. Its strength is chosen
+on the first half of the targets' time, the rows are of the second. ``user_gap``: largest difference
+of NDCG@10 between groups of users, before and after.
 """
 
 import argparse
@@ -20,13 +26,13 @@ from typing import Final
 import numpy as np
 from rich.console import Console
 
-from benchmarks.data_sets import add_data_option, data_root
+from benchmarks.data_sets import add_data_option
 from benchmarks.rows import Row, read_rows, rows_table, some_of, write_rows
-from benchmarks.synthesis import read_plain_log
 from benchmarks.transfer.logs import sample_users
+from benchmarks.trust.exposure import exposure_rows
+from benchmarks.trust.logs import read_task_log
 from benchmarks.trust.membership import make_task, membership_rows
 from chronotope.contracts.event_log import Catalog, EventLog
-from chronotope.training.pretraining import PretrainingLog
 
 DATASETS: Final = ("movielens_100k", "foursquare_nyc", "complete_journey", "oulad_slice")
 HEADERS: Final = ("dataset", "measure", "value", "low", "high", "note")
@@ -50,7 +56,14 @@ def _membership(task: TrustTask) -> list[Row]:
     return membership_rows(task.name, attack_task, task.seed)
 
 
-MEASURES: Final[dict[str, Callable[[TrustTask], list[Row]]]] = {"membership": _membership}
+def _exposure(task: TrustTask) -> list[Row]:
+    return exposure_rows(task.name, task.log, task.catalog, task.end_s, task.seed)
+
+
+MEASURES: Final[dict[str, Callable[[TrustTask], list[Row]]]] = {
+    "membership": _membership,
+    "exposure": _exposure,
+}
 """Makes the rows of a measure."""
 
 
@@ -60,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console(width=180)
     share = DEVELOPMENT_END_SHARE if options.development else END_SHARE
     for name in options.datasets:
-        whole = PretrainingLog(*read_plain_log(name, data_root(options.data), options.work))
+        whole = read_task_log(name, options.data, options.work)
         log, catalog = sample_users(whole, options.max_events, options.seed)
         end_s = int(np.quantile(log.occurred_s, share))
         task = TrustTask(name, log, catalog, end_s, options.seed)

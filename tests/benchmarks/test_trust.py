@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.trust import __main__ as trust
 from benchmarks.trust import membership
-from chronotope.contracts.event_log import Catalog, EventLog
+from chronotope.training.pretraining import PretrainingLog
 from tests.pipelines.trust.test_membership_audit import city
 
 
@@ -15,10 +15,10 @@ from tests.pipelines.trust.test_membership_audit import city
 def test_each_measure_has_rows_and_runs_replace_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def small(*_: object) -> tuple[EventLog, Catalog]:
-        return city()
+    def small(*_: object) -> PretrainingLog:
+        return PretrainingLog(*city())
 
-    monkeypatch.setattr(trust, "read_plain_log", small)
+    monkeypatch.setattr(trust, "read_task_log", small)
     target = tmp_path / "rows.json"
     options = ["--data", str(tmp_path), "--datasets", "movielens_100k", "--json", str(target)]
     for _ in range(2):
@@ -27,6 +27,8 @@ def test_each_measure_has_rows_and_runs_replace_them(
     attacks = [row for row in rows if row["measure"] == "membership_auc"]
     assert len(attacks) == 7
     assert all(0 <= row["low"] <= row["value"] <= row["high"] <= 1 for row in attacks)
+    measures = {row["measure"] for row in rows}
+    assert {"exposure_gap", "exposure_gap_ratio", "exposure_ndcg_lost", "user_gap"} <= measures
     assert set(rows[0]) == {"dataset", "measure", "value", "low", "high", "note"}
 
 

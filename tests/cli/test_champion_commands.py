@@ -57,6 +57,19 @@ def test_recommend_for_machines_and_for_people(root: Path) -> None:
 
 
 @pytest.mark.slow
+def test_explain_for_machines_and_for_people(root: Path) -> None:
+    words = ["explain", "city", "--user", "u00", "--at", "2020-09-13T20:00+02:00"]
+    words += ["--root", str(root)]
+    run = CliRunner().invoke
+    said = json.loads(run(app, [*words, "--item", "i00", "--json"]).stdout)
+    assert (said["item_id"], said["rank"], said["version"]) == ("i00", 1, "1")
+    # the hand-made model reads no history, and no run of it was kept
+    assert (said["events"], said["removed"], said["terms"]) == ([], [], [])
+    assert "Your history hardly changes" in run(app, words).stdout
+    assert "does not know this item" in run(app, [*words, "--item", "zz"]).stderr
+
+
+@pytest.mark.slow
 def test_promote_and_roll_back_and_the_history_of_it(root: Path) -> None:
     assert answer(root, "promote", 2, *WHY, "--dry-run")["dry_run"]
     assert answer(root, "recommend", "u00")["version"] == "1"

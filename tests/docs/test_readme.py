@@ -25,7 +25,7 @@ COMMANDS = dict(get_command(app).commands)  # type: ignore[attr-defined]
 
 
 OTHERS_THAT_WRITE = (
-    "anomalies release", "audit rotate", "forget",
+    "anomalies release", "audit expire", "audit rotate", "forget",
     "classify", "doctor", "init", "monitor", "promote", "rollback", "score", "simulate",
     "synthesise", "up",
 )  # fmt: skip

@@ -8,8 +8,11 @@ import pytest
 from chronotope.contracts.errors import DataError
 from chronotope.registry.gate import (
     GateConfig,
+    GroupedTargets,
     NewOnlyComparison,
+    accuracy_gap_reasons,
     evaluate_gate,
+    exposure_reasons,
     membership_reasons,
 )
 
@@ -176,3 +179,23 @@ def test_a_model_that_tells_who_was_in_its_training_is_refused() -> None:
     assert "0.930" in reason
     assert membership_reasons(low_ends, CONFIG) == ()
     assert membership_reasons({}, bounded) == ()
+
+
+def test_a_wider_gap_between_groups_is_refused_beyond_noise_alone() -> None:
+    grouped = GroupedTargets(USERS, {"age": USERS % 2})
+    worse_for_one = CHAMPION - 0.2 * (USERS % 2)
+    (reason,) = accuracy_gap_reasons(worse_for_one, CHAMPION, grouped, CONFIG)
+    assert "groups of age" in reason
+    assert accuracy_gap_reasons(CHAMPION - 0.2, CHAMPION, grouped, CONFIG) == ()
+    noisy = CHAMPION + 0.05 * RNG.standard_normal(len(CHAMPION))
+    assert accuracy_gap_reasons(noisy, CHAMPION, grouped, CONFIG) == ()
+    one_group = GroupedTargets(USERS, {"age": np.where(USERS % 2 == 1, -1, 0)})
+    assert accuracy_gap_reasons(worse_for_one, CHAMPION, one_group, CONFIG) == ()
+
+
+def test_less_exposure_of_rare_items_is_refused_beyond_the_bound() -> None:
+    shares = RNG.random(len(USERS))
+    (reason,) = exposure_reasons(shares - 0.2, shares, USERS, CONFIG)
+    assert "most popular fifth" in reason
+    assert exposure_reasons(shares - 0.05, shares, USERS, CONFIG) == ()
+    assert exposure_reasons(shares + 0.5, shares, USERS, CONFIG) == ()

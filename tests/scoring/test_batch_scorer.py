@@ -13,6 +13,7 @@ from chronotope.contracts.queries import Queries
 from chronotope.contracts.user_attributes import AttributeColumn, context_columns
 from chronotope.inference.new_users import UserLevels
 from chronotope.inference.request import RecommendOptions
+from chronotope.metrics.exposure import tail_items
 from chronotope.scoring.batch_scorer import TIE_GAP, BatchScorer
 from chronotope.scoring.source import open_source
 from tests.inference.hand_made import LAST_S, WHEN
@@ -99,3 +100,24 @@ def test_large_catalogues_have_small_batches(tmp_path: Path) -> None:
 @dataclass(frozen=True)
 class _Sized:
     size: int
+
+
+def test_the_tail_is_exposed_as_by_the_service(tmp_path: Path) -> None:
+    town = build_town(tmp_path)
+    with open_source("city", config(tmp_path), town.load) as source:
+        loaded, options = source.loaded_champion, RecommendOptions(k=15)
+        users = [f"v{n:02d}" for n in range(8)]
+        plain, exposed = (
+            BatchScorer(loaded, source.read_state, options, AT, 4, tail_exposure=strength).predict(
+                users
+            )
+            for strength in (0.0, 10.0)
+        )
+        is_tail = tail_items(loaded.recent_activity(AT).counts)
+    changed = 0
+    for before, after in zip(plain, exposed, strict=True):
+        assert sorted(after.items) == sorted(before.items)
+        of_tail = before.items[is_tail[before.items]]
+        assert after.items[is_tail[after.items]].tolist() == of_tail.tolist()  # among themselves
+        changed += after.items.tolist() != before.items.tolist()
+    assert changed

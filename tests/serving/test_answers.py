@@ -285,3 +285,20 @@ def test_what_was_shown_is_logged(impressions: list[dict[str, Any]]) -> None:
     assert first["propensities"] == [pytest.approx(1 / 15)] * 2
     assert len(first["items"]) == len(first["probabilities"]) == 2
     assert (second["user_id"], second["policy"]) == (None, "greedy")
+
+
+def test_tail_exposure_changes_the_order_and_no_probability(client: TestClient) -> None:
+    plain, none, more = (
+        ask(client, user_id="u00", request_time=AT, k=15, **strength)
+        for strength in ({}, {"tail_exposure": 0}, {"tail_exposure": 10})
+    )
+    assert ids(none) == ids(plain)
+    assert none["policy"] == "greedy"
+    assert more["policy"] == "tail 10"
+    assert sorted(ids(more)) == sorted(ids(plain))  # the whole catalogue
+    assert ids(more) != ids(plain)
+    shares = {item["id"]: item["probability"] for item in plain["items"]}
+    assert {item["id"]: item["probability"] for item in more["items"]} == shares
+    assert (
+        client.post("/recommend", json={"user_id": "u00", "tail_exposure": 11}).status_code == 422
+    )

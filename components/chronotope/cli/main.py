@@ -19,6 +19,7 @@ from chronotope.cli.doctor import doctor
 from chronotope.cli.embed import embed
 from chronotope.cli.erasure.forget import forget
 from chronotope.cli.experiment import experiment
+from chronotope.cli.explanations.explain import explain
 from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
 from chronotope.cli.init import init
@@ -56,6 +57,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     simulate,
     synthesise,
     recommend,
+    explain,
     score,
     serve,
     experiment,

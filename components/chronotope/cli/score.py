@@ -30,6 +30,10 @@ def score(
     new_only: Annotated[
         bool, typer.Option(help="Only items that the user has not had yet")
     ] = False,
+    tail_exposure: Annotated[
+        float,
+        typer.Option(min=0, max=10, help="Bonus of rarer items for users who choose them; 0: none"),
+    ] = 0.0,
     rescore_all: Annotated[
         bool, typer.Option("--all", help="Score users without news since the last time, too")
     ] = False,
@@ -59,6 +63,7 @@ def score(
         "users_file": users,
         "skip_unknown": skip_unknown,
         "new_only": new_only,
+        "tail_exposure": tail_exposure,
         "rescore_all": rescore_all,
         "scored_at": None if moment == "now" else parse_moment(moment).replace(microsecond=0),
         "out": out,

@@ -44,6 +44,10 @@ _ExploreNew = Annotated[
     float,
     typer.Option(min=0, max=1, help="Share of lists that end with a new item, if there are any"),
 ]
+_TailExposure = Annotated[
+    float,
+    typer.Option(min=0, max=10, help="Bonus of rarer items for users who choose them; 0: none"),
+]
 _Workers = Annotated[
     int, typer.Option(min=1, max=64, help="Number of worker processes, each with its own memory")
 ]
@@ -74,6 +78,7 @@ def serve(
     experiment: _ExperimentPath = None,
     explore: _Explore = 0.0,
     explore_new: _ExploreNew = 0.05,
+    tail_exposure: _TailExposure = 0.0,
     workers: _Workers = 1,
     store: _Store = "",
     data: _Data = None,
@@ -99,6 +104,7 @@ def serve(
             poll_s=poll,
             exploration=Exploration(share=explore),
             explore_new=explore_new,
+            tail_exposure=tail_exposure,
             experiment=None if experiment is None else read_experiment(experiment),
             **dataset_defaults(dataset, data),
             workers=workers,

@@ -73,7 +73,7 @@ def recommend(
     history = full_history.without_unknown()
     metadata = read_item_metadata(lake, vocabulary, likeness_cache(workspace.cache()))
     champion = read_live_activity(champion, lake, metadata.category_idx)
-    context = _request_context(lake, champion, options, request_time, full_history, user_id)
+    context = request_context_of(lake, champion, options, request_time, full_history, user_id)
     liked_idx = vocabulary.items.index(list(options.liked_items))
     model_history = _model_history(history, liked_idx, request_time, vocabulary)
     model_output = _model_output(
@@ -81,7 +81,7 @@ def recommend(
     )
     item_scores = model_output.item_scores[0] + _wish_scores(root, dataset, options, metadata)
     ranking = score_items(item_scores, history, metadata, options, liked_idx)
-    activity = _recent_activity(lake, request_time, champion)
+    activity = activity_before(lake, request_time, champion)
     top_idx = ranking.best(options.k).items
     items = describe_items(top_idx, ranking, options, model_history, activity, vocabulary, metadata)
     wait = remaining_wait(model_output.when, history, request_time)
@@ -146,7 +146,7 @@ def _wish_scores(
     return WishScorer(Workspace(root), dataset).scores(options.wish, metadata.likeness)
 
 
-def _request_context(
+def request_context_of(
     lake: Lake,
     champion: Champion,
     options: RecommendOptions,
@@ -154,7 +154,16 @@ def _request_context(
     full_history: UserHistory,
     user_id: str,
 ) -> dict[str, float]:
-    """Context of the request by column, and levels of the user: the lake's, or the options'."""
+    """Context of the request by column, and levels of the user: the lake's, or the options'.
+
+    Args:
+        lake: Readings and attributes.
+        champion: Model that names the columns.
+        options: Values that replace the lake's.
+        request_time: Request time.
+        full_history: Events of the user, also of unknown items.
+        user_id: External id.
+    """
     columns = champion.model.manifest.context
     validate_context(options.context, columns)
     place_id = last_place(full_history, champion.vocabulary.places)
@@ -163,8 +172,14 @@ def _request_context(
     return lake_context | options.context | user_levels.context(user_id, options.attributes)
 
 
-def _recent_activity(lake: Lake, request_time: datetime, champion: Champion) -> RecentActivity:
-    """Activity before the request, or before the end of training if that is empty."""
+def activity_before(lake: Lake, request_time: datetime, champion: Champion) -> RecentActivity:
+    """Activity before the request, or before the end of training if that is empty.
+
+    Args:
+        lake: Events of all users.
+        request_time: Request time.
+        champion: Model whose items are counted.
+    """
     item_ids = champion.vocabulary.items
     activity = read_recent_activity(lake, utc_midnight(request_time), item_ids)
     if activity.is_empty:  # the request is long after the last event

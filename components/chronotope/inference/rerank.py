@@ -1,12 +1,22 @@
-"""Diversified reranking: maximal marginal relevance (MMR) over the best items.
+"""Reranking of the best items: diversified, or with more exposure of the tail.
+
+**Diversified**: maximal marginal relevance (MMR).
 
 Greedily ``argmax (1 - d) relevance_i - d max over the chosen of similarity_ij``: d = 0 is the
 order of the model, d = 1 only avoids items similar to the chosen ones.
 
-Source: Carbonell and Goldstein (1998), The Use of MMR.
+**Tail exposure**: the log-probability of an item outside the most popular fifth gets the bonus
+``w s_u``: w is the strength, s_u the share of such items in the user's own history, shrunk to their
+share among all events. Who chooses rare items is shown more of them, who does not hardly any.
+
+Sources: Carbonell and Goldstein (1998), *The use of MMR*; Steck (2018), *Calibrated
+recommendations*, for the calibration by the user's own history.
 """
 
+from typing import Final, NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 
 from chronotope.contracts.event_log import Float64, Int64
 from chronotope.inference.item_metadata import ItemMetadata
@@ -14,6 +24,18 @@ from chronotope.spacetime.distances import haversine_km
 
 NEAR_KM = 1.0
 """Nearness of two items is ``exp(-km / NEAR_KM)``."""
+
+SHRINKAGE: Final = 5.0
+"""Events that the share among all events counts for in a user's own."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+class TailList(NamedTuple):
+    """Chosen items, best first, and their scores without the bonus, shape (k,) each."""
+
+    items: Int64
+    scores: Float64
 
 
 def diversify(
@@ -41,6 +63,39 @@ def diversify(
         marginal_relevance[chosen] = -np.inf
         chosen.append(int(marginal_relevance.argmax()))  # ties go to the likelier item
     return pool[chosen]
+
+
+def expose_tail(
+    pool: Int64, pool_scores: Float64, is_tail: Mask, tail_share: float, k: int, strength: float
+) -> TailList:
+    """Choose k items of a pool, with a bonus for items of the tail.
+
+    Args:
+        pool: Indices of the best items, likeliest first, shape (n,).
+        pool_scores: Log-probabilities, or the same but for one constant, shape (n,).
+        is_tail: Items of the tail, bool, shape (n_items,).
+        tail_share: Share of the tail in the user's history, see ``own_tail_share``.
+        k: Length of the list.
+        strength: Bonus of a user with nothing but items of the tail, nats.
+    """
+    adjusted_scores = pool_scores + strength * tail_share * is_tail[pool]
+    order = np.argsort(-adjusted_scores, kind="stable")[:k]  # ties go to the likelier item
+    return TailList(pool[order], pool_scores[order])
+
+
+def own_tail_share(
+    history_items: npt.NDArray[np.integer], is_tail: Mask, item_counts: Int64
+) -> float:
+    """Share of the tail in a history, shrunk to that among all events.
+
+    Args:
+        history_items: Items of the user's events, shape (n_history,).
+        is_tail: Items of the tail, bool, shape (n_items,).
+        item_counts: Events of all users by item, shape (n_items,).
+    """
+    all_share = float(item_counts[is_tail].sum() / max(1, item_counts.sum()))
+    n_tail = float(is_tail[history_items].sum())
+    return (n_tail + SHRINKAGE * all_share) / (len(history_items) + SHRINKAGE)
 
 
 def similarity(item_idx: Int64, reference_idx: int, metadata: ItemMetadata) -> Float64:

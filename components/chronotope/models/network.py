@@ -207,7 +207,7 @@ class ChronotopeNet(nn.Module):
         """
         with self._require_discovery_head().paused(), torch.no_grad():
             scored = self.score_items(batch, priors, candidates, packed_sequences)
-        shift = self._discovery_shift(batch, priors, scored)
+        shift = self.discovery_shift(batch, priors, scored)
         history = scored.query.history
         return scored.item_scores + shift, new_item_mask(history, scored.item_scores.shape[1])
 
@@ -268,7 +268,7 @@ class ChronotopeNet(nn.Module):
         """Scores with the heads that are fitted after the training: new items, new users."""
         item_scores, query, profiles = scored.item_scores, scored.query, scored.profiles
         if self.discovery_head is not None and self.discovery_head.active:
-            shift = self._discovery_shift(batch, priors, scored)
+            shift = self.discovery_shift(batch, priors, scored)
             is_new = new_item_mask(query.history, query.view.n_columns)
             item_scores = redistribute(item_scores, shift, is_new)
         if self.content_head is not None and profiles is not None:
@@ -288,8 +288,8 @@ class ChronotopeNet(nn.Module):
             return None
         return self.content_head.profiles(recent, bank[..., KERNELS.index("decay_30d")])
 
-    def _discovery_shift(self, batch: Batch, priors: Priors, scored: ScoredItems) -> Tensor:
-        """Change of the logits of new items by the discovery head, (B, C)."""
+    def discovery_shift(self, batch: Batch, priors: Priors, scored: ScoredItems) -> Tensor:
+        """Change of the logits of new items by the discovery head, before the division, (B, C)."""
         head, query = self._require_discovery_head(), scored.query
         weights = head.weights(scored.context)
         bank = scored.bank

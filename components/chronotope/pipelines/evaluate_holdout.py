@@ -27,6 +27,7 @@ from chronotope.pipelines.process_cache import cached_features, process_cache
 from chronotope.pipelines.results import HoldoutEvaluation, PlaceEvaluation, TimeEvaluation
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.pipelines.train import MODEL_FILE
+from chronotope.pipelines.trust.fairness import evaluate_fairness
 from chronotope.pipelines.trust.membership_audit import audit_bundle
 from chronotope.pipelines.trust.results import TrustEvaluation, write_trust
 from chronotope.runtime.engine import open_engine
@@ -88,7 +89,15 @@ def evaluate_holdout(
     audit = audit_bundle(
         bundle, run_dir / MODEL_FILE, log, catalog, until_s, settings.privacy.audit
     )
-    write_trust(TrustEvaluation(membership=audit), run_dir)
+    fairness = evaluate_fairness(
+        open_bundle(bundle),
+        log,
+        targets,
+        ndcg_values[CHALLENGER],
+        catalog,
+        min_group_users=settings.min_group_users,
+    )
+    write_trust(TrustEvaluation(membership=audit, fairness=fairness), run_dir)
     time_evaluation, places = _evaluate_forecast(open_bundle(bundle), log, targets, catalog)
     return HoldoutEvaluation(
         metrics={

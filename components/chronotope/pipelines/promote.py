@@ -12,6 +12,7 @@ from chronotope.artifact.open_bundle import open_bundle
 from chronotope.artifact.remapped import RemappedRecommender
 from chronotope.contracts.data_version import EVENTS
 from chronotope.contracts.errors import ArtifactError
+from chronotope.contracts.event_log import Float64
 from chronotope.contracts.queries import queries_at
 from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
@@ -28,11 +29,19 @@ from chronotope.pipelines.holdout import CHALLENGER, evaluation_targets, frozen_
 from chronotope.pipelines.results import HoldoutEvaluation, PromotionResult, RegisteredVersion
 from chronotope.pipelines.run_dir import lineage, network_source
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.trust.fairness import group_levels, tail_shares
 from chronotope.pipelines.trust.results import read_trust
 from chronotope.registry import model_versions
 from chronotope.registry.blessing import run_blessing
 from chronotope.registry.champion_info import events_version
-from chronotope.registry.gate import NewOnlyComparison, evaluate_gate, membership_reasons
+from chronotope.registry.gate import (
+    GroupedTargets,
+    NewOnlyComparison,
+    accuracy_gap_reasons,
+    evaluate_gate,
+    exposure_reasons,
+    membership_reasons,
+)
 from chronotope.registry.lineage import log_dataset
 from chronotope.registry.mlflow_store import MlflowStore, RunTracker, open_store
 from chronotope.registry.promotion import current_champion, promote, set_challenger
@@ -119,7 +128,7 @@ def promote_version(
     set_challenger(store, name, version)
     champion = current_champion(store, name)
     reasons = (
-        *_gate_reasons(store, name, champion, features, settings, run_dir),
+        *_gate_reasons(store, name, champion, features, settings, run_dir, bundle),
         *_trust_reasons(settings, run_dir),
         *_blessing_reasons(features, settings, run_dir, bundle),
     )
@@ -201,6 +210,7 @@ def _gate_reasons(
     features: Path,
     settings: TrainSettings,
     run_dir: Path,
+    bundle: Path,
 ) -> tuple[str, ...]:
     champion_bundle = None if champion is None else _champion_bundle(store, name, champion)
     if champion_bundle is not None:
@@ -226,7 +236,37 @@ def _gate_reasons(
         non_inferiority_margin=_allowed_loss(store, name, champion, settings, run_dir),
         new_only=new_only,
     )
-    return decision.reasons
+    if champion_bundle is None or champion_ndcg is None:
+        return decision.reasons
+    fairness = _fairness_reasons(
+        challenger_ndcg, champion_ndcg, champion_bundle, features, settings, run_dir, bundle
+    )
+    return (*decision.reasons, *fairness)
+
+
+def _fairness_reasons(
+    challenger_ndcg: Float64,
+    champion_ndcg: Float64,
+    champion_bundle: Path,
+    features: Path,
+    settings: TrainSettings,
+    run_dir: Path,
+    bundle: Path,
+) -> tuple[str, ...]:
+    """Reasons why the challenger widens a gap between groups of users, or of items."""
+    log, catalog = load_features(features)
+    targets = evaluation_targets(log, settings, run_dir)
+    levels = group_levels(catalog, log, targets, min_group_users=settings.min_group_users)
+    grouped = GroupedTargets(log.user_idx[targets], levels)
+    remapped = RemappedRecommender(
+        open_bundle(champion_bundle), read_vocabulary(champion_bundle), catalog
+    )
+    challenger_shares, user_idx = tail_shares(open_bundle(bundle), log, targets, catalog)
+    champion_shares, _ = tail_shares(remapped, log, targets, catalog)
+    return (
+        *accuracy_gap_reasons(challenger_ndcg, champion_ndcg, grouped, settings.gate),
+        *exposure_reasons(challenger_shares, champion_shares, user_idx, settings.gate),
+    )
 
 
 def _trust_reasons(settings: TrainSettings, run_dir: Path) -> tuple[str, ...]:

@@ -22,12 +22,14 @@ from chronotope.lake import Lake
 from chronotope.metrics import BASKET_METRICS
 from chronotope.pipelines.evaluate_holdout import MAP_POINTS_FILE
 from chronotope.pipelines.holdout import CHALLENGER
+from chronotope.pipelines.responsibility.card_text import card_text
+from chronotope.pipelines.responsibility.data_facts import data_facts
+from chronotope.pipelines.responsibility.partial_dependence import holdout_dependences
 from chronotope.pipelines.results import (
     ColumnSelection,
     CompressedCandidate,
     CompressionSummary,
     EventCounts,
-    FeatureSnapshot,
     HoldoutEvaluation,
     TimeEvaluation,
     TrainingData,
@@ -36,6 +38,7 @@ from chronotope.pipelines.results import (
 )
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.pipelines.train import ITEM_CONTEXT_FILE
+from chronotope.pipelines.trust.report_rows import attack_rows, exposure_rows, group_rows
 from chronotope.pipelines.trust.results import read_trust
 from chronotope.report import page
 from chronotope.report.item_context_section import item_context_rows
@@ -43,9 +46,7 @@ from chronotope.report.item_space_section import N_COLOURS
 from chronotope.report.model_card import render_card
 from chronotope.report.plots import write_plots
 from chronotope.report.report_data import (
-    AttackRow,
     CandidateRow,
-    CardText,
     ColumnRow,
     Coverage,
     Estimate,
@@ -64,6 +65,7 @@ from chronotope.report.report_data import (
     WhenCalibration,
     WhereRow,
 )
+from chronotope.report.responsibility.data_card import render_data_card
 from chronotope.runtime.durable_files import write_json, write_text
 from chronotope.runtime.step_cache import StepCost, step_costs
 from chronotope.runtime.stored_arrays import load_arrays
@@ -104,6 +106,7 @@ def write_report(
     write_plots(report_data, report_dir / "plots")
     card_path = report_dir / "card.md"
     write_text(card_path, render_card(report_data))
+    write_text(report_dir / "data_card.md", render_data_card(report_data))
     write_text(report_dir / "metrics.json", summary.evaluation.model_dump_json(indent=2))
     write_json(run_dir / TRAINING_DATA_FILE, data.model_dump(mode="json"))
     return WrittenReport(report=report_path, card=card_path)
@@ -116,6 +119,7 @@ def _report_data(
     challenger_metrics = evaluation.metrics[CHALLENGER]
     item_points, item_groups = _item_map(data.features.path)
     item_lake = Lake(settings.workspace.lake(run_dir.parent.name))
+    trust = read_trust(run_dir)
     return ReportData(
         dataset=run_dir.parent.name,
         data_version=data.features.data_version,
@@ -143,10 +147,17 @@ def _report_data(
         steps=_step_rows(run_dir, summary.ingestion_cost),
         ingestion=_ingestion_counts(data.counts),
         noise={reason: count for reason, count in data.features.dropped.items() if count},
-        card=_card_text(run_dir.parent.name, data.features, challenger_metrics),
+        dependences=holdout_dependences(
+            data.features.path, settings, run_dir, summary.compression.bundle
+        ),
+        data_facts=data_facts(run_dir.parent.name, data.features.path),
+        card=card_text(run_dir.parent.name, data.features, challenger_metrics, step_costs(run_dir)),
         gate=GateSummary(promoted=promotion.promoted, reasons=promotion.reasons),
         augmentation=augmentation_text(settings, summary.searched),
-        attacks=_attack_rows(run_dir),
+        attacks=attack_rows(trust.membership),
+        groups=group_rows(trust.fairness),
+        min_group_users=settings.min_group_users,
+        exposure=exposure_rows(trust.fairness),
         labels=_label_rows(item_lake),
         summaries=_summary_rows(item_lake),
     )
@@ -169,20 +180,6 @@ def augmentation_text(settings: TrainSettings, searched: Mapping[str, object]) -
     return (
         f"Of {choices}, {kind} was best on the later folds: amount "
         f"{searched.get('augmentation_amount'):.2f}, {users}. Targets are real events."
-    )
-
-
-def _attack_rows(run_dir: Path) -> tuple[AttackRow, ...]:
-    audit = read_trust(run_dir).membership
-    if audit is None:
-        return ()
-    return tuple(
-        AttackRow(
-            name=attack.name,
-            auc=Estimate(value=attack.auc, low=attack.low, high=attack.high),
-            n_users=audit.n_held_out,
-        )
-        for attack in audit.attacks
     )
 
 
@@ -374,24 +371,4 @@ def _ingestion_counts(counts: EventCounts) -> IngestionCounts:
         n_dropped=counts.n_dropped,
         quarantined=counts.reasons,
         dropped=counts.dropped,
-    )
-
-
-def _card_text(
-    dataset: str, features: FeatureSnapshot, challenger_metrics: dict[str, float]
-) -> CardText:
-    return CardText(
-        intended_use="Rank what a user does next, when and where, from the user's own log.",
-        training_data=(
-            f"{dataset}, {features.data_version}: {features.n_kept:,} events, "
-            f"{features.n_users:,} users, {features.n_items:,} items."
-        ),
-        metrics=(
-            f"NDCG@10 {challenger_metrics['ndcg_10']:.3f} "
-            f"on {int(challenger_metrics['n_targets']):,} later targets."
-        ),
-        limits=(
-            "Items never seen in training are not ranked; cold-start users get what is popular now."
-        ),
-        ethics="Own history dominates the scores; watch exposure of rare items and of groups.",
     )

@@ -52,6 +52,11 @@ class TrainSettings(BaseModel):
     privacy: PrivacyConfig = Field(
         PrivacyConfig(), description="Membership audit: users held out of the final training."
     )
+    min_group_users: int = Field(
+        20,
+        ge=1,
+        description="Users that a group needs among the targets to be reported and compared.",
+    )
     trial_targets: int = Field(
         30_000, ge=100, description="Maximum targets per epoch in the search; fewer are faster."
     )

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.contracts.event_log import Float64
+from chronotope.contracts.event_log import Float64, Int64
 from chronotope.metrics import PairedDifference, paired_difference
+from chronotope.metrics.group_gap import gap_growth
 
 CHAMPION_NAME = "champion"
 
@@ -35,6 +36,18 @@ class GateConfig(BaseModel):
         le=1.0,
         description="Maximum AUC of a membership attack: refused if the whole confidence interval "
         "lies above it; 1, or without an audit: nothing is refused",
+    )
+    max_accuracy_gap_growth: float = Field(
+        0.05,
+        ge=0,
+        description="Maximum growth of the largest difference of NDCG@10 between groups of users "
+        "over the champion's: refused if the whole confidence interval lies above it",
+    )
+    max_exposure_gap_growth: float = Field(
+        0.1,
+        ge=0,
+        description="Maximum fall of the exposure of items outside the most popular fifth below "
+        "the champion's: refused if the whole confidence interval lies beyond it",
     )
     may_equal: tuple[str, ...] = Field(
         ("tifu_knn", "up_cf"),
@@ -134,6 +147,78 @@ def evaluate_gate(
     if new_only is not None:
         reasons += _new_only_drop(new_only, user_idx, gate_config)
     return GateDecision(not reasons, tuple(reasons), differences)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedTargets:
+    """Groups of the targets' users, for comparisons of accuracy gaps.
+
+    Attributes:
+        user_idx: User of each target, shape (n_targets,).
+        level_idx: Group of each target by attribute, -1 for none or a small one, shape
+            (n_targets,) each.
+    """
+
+    user_idx: npt.NDArray[np.integer]
+    level_idx: Mapping[str, Int64]
+
+
+def accuracy_gap_reasons(
+    challenger: Float64, champion: Float64, targets: GroupedTargets, gate_config: GateConfig
+) -> tuple[str, ...]:
+    """Reasons why a challenger widens a gap between groups of users, beyond noise.
+
+    Args:
+        challenger: Metric of the challenger per target, shape (n_targets,).
+        champion: The same of the champion.
+        targets: Users and groups.
+        gate_config: Bounds.
+    """
+    growth_by_attribute = {
+        attribute: gap_growth(
+            challenger,
+            champion,
+            targets.user_idx,
+            level_idx,
+            n_resamples=gate_config.n_resamples,
+            seed=gate_config.seed,
+        )
+        for attribute, level_idx in targets.level_idx.items()
+        if len(np.unique(level_idx[level_idx >= 0])) > 1
+    }
+    return tuple(
+        f"the gap of NDCG@10 between groups of {attribute} grows by {growth.estimate:.4f} "
+        f"[{growth.low:+.4f}, {growth.high:+.4f}], more than "
+        f"{gate_config.max_accuracy_gap_growth:g}"
+        for attribute, growth in growth_by_attribute.items()
+        if growth.low > gate_config.max_accuracy_gap_growth
+    )
+
+
+def exposure_reasons(
+    challenger: Float64,
+    champion: Float64,
+    user_idx: npt.NDArray[np.integer],
+    gate_config: GateConfig,
+) -> tuple[str, ...]:
+    """Reasons why a challenger shows items outside the most popular less, beyond noise.
+
+    Args:
+        challenger: Share of the exposure of such items in each list, shape (n_lists,).
+        champion: The same of the champion's lists for the same targets.
+        user_idx: User of each list, shape (n_lists,).
+        gate_config: Bounds.
+    """
+    difference = paired_difference(
+        challenger, champion, user_idx, n_resamples=gate_config.n_resamples, seed=gate_config.seed
+    )
+    if difference.high >= -gate_config.max_exposure_gap_growth:
+        return ()
+    return (
+        "the exposure of items outside the most popular fifth falls by more than "
+        f"{gate_config.max_exposure_gap_growth:g} below that of {CHAMPION_NAME}: "
+        f"{_interval_text(difference)}",
+    )
 
 
 def membership_reasons(

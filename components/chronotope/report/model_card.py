@@ -1,8 +1,25 @@
 """The model card: Markdown stored with a model version."""
 
+from typing import Final
+
 from chronotope.contracts.escaping import markdown_text
 from chronotope.report.formatting import format_instant, format_number, metric_label, metric_order
 from chronotope.report.report_data import ReportData
+
+CARD_HEADINGS: Final = (
+    ("intended_use", "Intended use"),
+    ("training_data", "Training data"),
+    ("metrics", "Metrics"),
+    ("groups", "Groups"),
+    ("limits", "Limits"),
+    ("ethics", "Ethics"),
+    ("privacy", "Privacy"),
+    ("oversight", "Human oversight"),
+    ("energy", "Energy"),
+)
+"""Fields of ``CardText`` and their headings."""
+
+_AFTER_GATE: Final = CARD_HEADINGS[3:]
 
 
 def _heading(section_title: str, section_text: str) -> list[str]:
@@ -85,7 +102,10 @@ def render_card(report_data: ReportData) -> str:
         *_metrics(report_data),
         *_gate(report_data),
         *_membership(report_data),
-        *_heading("Limits", card_text.limits if card_text else ""),
-        *_heading("Ethics", card_text.ethics if card_text else ""),
+        *(
+            line
+            for field_name, heading in _AFTER_GATE
+            for line in _heading(heading, getattr(card_text, field_name, ""))
+        ),
     ]
     return "\n".join(card_lines).rstrip() + "\n"

@@ -14,6 +14,7 @@ from chronotope.report.item_space_section import item_space_section
 from chronotope.report.item_text_section import item_text_section
 from chronotope.report.next_basket_section import next_basket_section
 from chronotope.report.report_data import ReportData
+from chronotope.report.responsibility.partial_dependence_section import partial_dependence_section
 from chronotope.report.style import CSS
 from chronotope.report.trust_section import trust_section
 from chronotope.runtime.durable_files import write_text
@@ -29,6 +30,7 @@ _SECTIONS = (
     sections.context_column_section,
     item_context_section,
     sections.content_section,
+    partial_dependence_section,
     sections.time_section,
     sections.place_section,
     sections.compression_section,

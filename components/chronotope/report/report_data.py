@@ -141,8 +141,21 @@ class CardText(_Frozen):
     intended_use: str = ""
     training_data: str = ""
     metrics: str = ""
+    groups: str = ""
     limits: str = ""
     ethics: str = ""
+    privacy: str = ""
+    oversight: str = ""
+    energy: str = ""
+
+
+class DependenceCurve(_Frozen):
+    """Mean predictions with one quantity set to each of some values."""
+
+    quantity: str
+    steps: tuple[str, ...] = Field(description="Values of the quantity")
+    lines: dict[str, tuple[float | None, ...]] = Field(description="One value a step, by name")
+    note: str
 
 
 class GateSummary(_Frozen):
@@ -196,6 +209,23 @@ class AttackRow(_Frozen):
     n_users: int = Field(ge=0, description="Attacked members, and as many held-out users")
 
 
+class GroupRow(_Frozen):
+    """Accuracy for one group of users."""
+
+    attribute: str
+    level: str
+    n_users: int = Field(ge=0)
+    ndcg_10: Estimate
+    overconfidence: Estimate = Field(description="Probability of the first item minus its hits")
+
+
+class ExposureRow(_Frozen):
+    """Exposure of the items in lists of ten; absent intervals are not shown."""
+
+    name: str
+    value: Estimate
+
+
 class ReportData(_Frozen):
     """Data of the HTML page and the model card; absent parts are left out."""
 
@@ -224,10 +254,15 @@ class ReportData(_Frozen):
     steps: tuple[StepRow, ...] = ()
     ingestion: IngestionCounts | None = None
     noise: dict[str, int] = Field(default_factory=dict, description="Events removed by filter")
+    dependences: tuple[DependenceCurve, ...] = ()
+    data_facts: dict[str, str] = Field(default_factory=dict, description="Facts of the data card")
     card: CardText | None = None
     gate: GateSummary | None = None
     augmentation: str = Field(default="", description="Augmentation that was searched and chosen")
     attacks: tuple[AttackRow, ...] = ()
+    groups: tuple[GroupRow, ...] = ()
+    min_group_users: int = Field(default=1, ge=1, description="Smaller groups are left out")
+    exposure: tuple[ExposureRow, ...] = ()
     labels: tuple[LabelRow, ...] = ()
     summaries: tuple[SummaryRow, ...] = ()
 

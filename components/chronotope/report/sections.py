@@ -17,15 +17,8 @@ from chronotope.report.html_parts import estimate as _estimate
 from chronotope.report.html_parts import figure as _figure
 from chronotope.report.html_parts import section as _section
 from chronotope.report.html_parts import table as _table
+from chronotope.report.model_card import CARD_HEADINGS
 from chronotope.report.report_data import ColumnRow, ModelRow, ReportData
-
-_CARD_HEADINGS = (
-    ("intended_use", "Intended use"),
-    ("training_data", "Training data"),
-    ("metrics", "Metrics"),
-    ("limits", "Limits"),
-    ("ethics", "Ethics"),
-)
 
 
 def gate_section(report_data: ReportData) -> str:
@@ -395,6 +388,6 @@ def card_section(report_data: ReportData) -> str:
         return ""
     card_text = report_data.card.model_dump()
     html_parts = [
-        f"<h3>{h}</h3><p>{html_text(card_text[k])}</p>" for k, h in _CARD_HEADINGS if card_text[k]
+        f"<h3>{h}</h3><p>{html_text(card_text[k])}</p>" for k, h in CARD_HEADINGS if card_text[k]
     ]
     return _section("Model card", *html_parts) if html_parts else ""

@@ -1,13 +1,48 @@
-"""Section of the report on trust: the membership audit."""
+"""Section of the report on trust: membership attacks, groups of users, exposure of items."""
 
 from chronotope.contracts.escaping import html_text
+from chronotope.report.formatting import format_number
 from chronotope.report.html_parts import Row, estimate, section, table
 from chronotope.report.report_data import ReportData
 
 
 def trust_section(report_data: ReportData) -> str:
-    """Membership attacks; nothing where no users were held out."""
-    return section("Trust", _membership_table(report_data)) if report_data.attacks else ""
+    """Tables of what was measured; nothing where nothing was."""
+    tables = "".join(
+        (_group_table(report_data), _exposure_table(report_data), _membership_table(report_data))
+    )
+    return section("Trust", tables) if tables else ""
+
+
+def _group_table(report_data: ReportData) -> str:
+    rows: list[Row] = [
+        (
+            [
+                html_text(f"{group.attribute}: {group.level}"),
+                format_number(group.n_users, 0),
+                estimate(group.ndcg_10),
+                estimate(group.overconfidence),
+            ],
+            False,
+        )
+        for group in report_data.groups
+    ]
+    caption = (
+        f"Groups of at least {report_data.min_group_users} users among the targets. "
+        "Overconfidence: mean probability of the first item minus its share of hits."
+    )
+    return table(caption, ["Group", "Users", "NDCG@10", "Overconfidence"], rows) if rows else ""
+
+
+def _exposure_table(report_data: ReportData) -> str:
+    rows: list[Row] = [
+        ([html_text(row.name), estimate(row.value)], False) for row in report_data.exposure
+    ]
+    caption = (
+        "Exposure of items in lists of ten; a position r counts 1 / log2(1 + r). The tail are all "
+        "items but the fifth with the most events."
+    )
+    return table(caption, ["Exposure", "Value"], rows) if rows else ""
 
 
 def _membership_table(report_data: ReportData) -> str:
@@ -19,4 +54,4 @@ def _membership_table(report_data: ReportData) -> str:
         "Membership attacks: AUC between users of the training and users held out of it, with the "
         "95 % interval over users; 0.5 is chance."
     )
-    return table(caption, ["Attack", "AUC", "Users of each kind"], rows)
+    return table(caption, ["Attack", "AUC", "Users of each kind"], rows) if rows else ""

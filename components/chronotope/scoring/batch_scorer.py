@@ -31,6 +31,7 @@ from chronotope.inference.request import PlaceForecast, RecommendOptions
 from chronotope.serving.api.requests import UserRequest
 from chronotope.serving.model.inference import PreparedRequest, model_queries
 from chronotope.serving.model.loaded import LoadedChampion
+from chronotope.serving.model.tail_exposure import TailExposure
 from chronotope.serving.state.live_state import UserState
 
 TIE_GAP: Final = 1e-5
@@ -86,6 +87,7 @@ class BatchScorer:
         scored_at: Moment of scoring, whole seconds, with a time zone.
         batch_size: Maximum users of one run of the graph.
         levels: Of low end, median and high end of the time, shape (3,).
+        tail_exposure: Bonus of items outside the most popular fifth; 0 gives none.
     """
 
     loaded_champion: LoadedChampion
@@ -94,6 +96,7 @@ class BatchScorer:
     scored_at: datetime
     batch_size: int
     levels: Float64 = field(default_factory=lambda: NOMINAL)
+    tail_exposure: float = 0.0
 
     @classmethod
     def within_memory(
@@ -104,6 +107,8 @@ class BatchScorer:
         scored_at: datetime,
         batch_size: int,
         levels: Float64 = NOMINAL,
+        *,
+        tail_exposure: float = 0.0,
     ) -> Self:
         """Scorer whose batches are small enough for the catalogue.
 
@@ -114,10 +119,11 @@ class BatchScorer:
             scored_at: Moment of scoring.
             batch_size: Users of one run of the graph, if the memory suffices.
             levels: Of low end, median and high end of the time, shape (3,).
+            tail_exposure: Bonus of items outside the most popular fifth; 0 gives none.
         """
         bytes_a_user = 8 * 4 * loaded_champion.champion.vocabulary.items.size
         n_users = max(1, min(batch_size, _OUTPUT_BYTES // bytes_a_user))
-        return cls(loaded_champion, read_state, options, scored_at, n_users, levels)
+        return cls(loaded_champion, read_state, options, scored_at, n_users, levels, tail_exposure)
 
     def predict(
         self, user_ids: Sequence[str], *, on_batch: Callable[[int], None] = lambda _: None
@@ -193,9 +199,9 @@ class BatchScorer:
             single = self.loaded_champion.champion.model.answer(query)
             item_ranking = score_items(single.item_scores[0], history, metadata, self.options)
             top_items, place_scores = item_ranking.best(k + 1), single.place_scores[0]
-        return _UserOutput(
-            item_ranking, TopRanked(top_items.items[:k], top_items.scores[:k]), place_scores
-        )
+        top_items = TopRanked(top_items.items[:k], top_items.scores[:k])
+        listed = self._with_tail(item_ranking, top_items, history)
+        return _UserOutput(item_ranking, listed, place_scores)
 
     def _rank_indexed(
         self, query_output: QueryOutput, query: Queries, history: UserHistory
@@ -209,7 +215,18 @@ class BatchScorer:
             (query_output,) = model.query_outputs(query)
             item_ranking = rank_by_index(model, query_output, history, metadata, self.options)
             top_items = item_ranking.best(self.options.k)
-        return _UserOutput(item_ranking, top_items, query_output.place_scores[0])
+        listed = self._with_tail(item_ranking, top_items, history)
+        return _UserOutput(item_ranking, listed, query_output.place_scores[0])
+
+    def _with_tail(
+        self, item_ranking: Ranking, top_items: TopRanked, history: UserHistory
+    ) -> TopRanked:
+        """The list with the bonus of rarer items, as the service makes it."""
+        if not self.tail_exposure:
+            return top_items
+        item_counts = self.loaded_champion.recent_activity(self.scored_at).counts
+        bonus = TailExposure.of(self.tail_exposure, item_counts, history.item_idx)
+        return bonus.best(item_ranking, self.options.k)
 
     def _needs_own_run(self, top: TopRanked, place_scores: Float32) -> bool:
         """Whether items or places of a list are too close for the precision of a batch."""

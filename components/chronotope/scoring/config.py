@@ -16,6 +16,13 @@ class ScoringConfig(BaseModel):
 
     root: AllowedPath = Field(Path(), description="Project root; all files are written below it")
     k: int = Field(20, ge=1, le=1000, description="Number of items of each user")
+    tail_exposure: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="Bonus, in nats, of items outside the most popular fifth, times the share of "
+        "such items in the user's history",
+    )
     new_only: bool = Field(False, description="Only items that the user has not had yet")
     rescore_all: bool = Field(
         False,

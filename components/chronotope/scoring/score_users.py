@@ -183,6 +183,7 @@ def _score_blocks(
         origin.scored_at,
         config.batch_users,
         source.levels,
+        tail_exposure=config.tail_exposure,
     )
     row_builder, user_ids = PredictionRows(source.loaded_champion, origin), selection.ids
     missing = staged.missing_blocks()

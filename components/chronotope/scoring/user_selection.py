@@ -152,6 +152,8 @@ def scoring_key(champion: Champion, data_version: DataVersion, config: ScoringCo
     model = champion.model.manifest.serving_digest
     moment = None if config.scored_at is None else config.scored_at.timestamp()
     settings = [config.k, config.new_only, N_PLACES, moment]
+    if config.tail_exposure:  # without it, earlier scorings stay up to date
+        settings.append(config.tail_exposure)
     identity = [_FORMAT, champion.version, model, tables, settings]
     return hashlib.blake2b(json.dumps(identity).encode(), digest_size=8).hexdigest()
 

@@ -80,6 +80,13 @@ class ServeSettings(BaseModel):
     exploration: Exploration = Field(
         Exploration(), description="Default exploration: share and kind of random lists."
     )
+    tail_exposure: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="Bonus, in nats, of items outside the most popular fifth, times the share of "
+        "such items in the user's history; 0 shows the likeliest items.",
+    )
     explore_new: float = Field(
         0.05, ge=0, le=1, description="Share of lists that end with a new item, if there are any."
     )

@@ -2,7 +2,12 @@
 
 import typer
 
-from chronotope.cli.audit.trail_commands import list_entries, rotate_secret, verify_trail
+from chronotope.cli.audit.trail_commands import (
+    expire,
+    list_entries,
+    rotate_secret,
+    verify_trail,
+)
 from chronotope.cli.output.error_report import ReportingCommand, ReportingGroup
 
 audit = typer.Typer(
@@ -14,3 +19,4 @@ audit = typer.Typer(
 audit.command("list", cls=ReportingCommand)(list_entries)
 audit.command("verify", cls=ReportingCommand)(verify_trail)
 audit.command("rotate", cls=ReportingCommand)(rotate_secret)
+audit.command("expire", cls=ReportingCommand)(expire)

@@ -88,3 +88,26 @@ def rotate_secret(
     else:
         state = "would be" if dry_run else "is"
         terminal.print(f"The secret {state} rotated; {check.n_entries:,} entries hold.")
+
+
+def expire(
+    dataset: Annotated[str, typer.Argument(help="Dataset whose service showed the lists")],
+    days: Annotated[float, typer.Option(min=0, help="Age up to which lists are kept, days")],
+    root: Root = Path(),
+    as_json: AsJson = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count the lists only; remove nothing")
+    ] = False,
+) -> None:
+    """Remove the lists that a service showed longer ago than some days from its log."""
+    with run_command(f"Removing lists that {dataset} showed") as terminal:
+        from chronotope.erasure.expire_answers import expire_answers
+        from chronotope.registry.champion import require_dataset
+
+        require_dataset(root, dataset)
+        n_expired = expire_answers(root, dataset, days, dry_run=dry_run)
+    if as_json:
+        print_json({"dry_run": dry_run, "n_lists": n_expired})
+    else:
+        verb = "would be" if dry_run else "were"
+        terminal.print(f"{n_expired:,} lists older than {days:g} days {verb} removed.")

@@ -17,6 +17,7 @@ from chronotope.serving.model.loaded import LoadedChampion
 from chronotope.serving.model.new_item_exposure import NewItemExposure
 from chronotope.serving.model.selection import exploration_settings, select_items
 from chronotope.serving.model.shadow import ShadowTask, ShadowWorker
+from chronotope.serving.model.tail_exposure import TailExposure
 from chronotope.serving.settings import ServeSettings
 from chronotope.serving.state.impressions import ImpressionWriter
 from chronotope.serving.state.response_cache import CacheKey, ResponseCache, SharedCache
@@ -155,8 +156,21 @@ class RecommendEndpoint:
         request_time, n_history = prepared.request_time, prepared.n_history
         recent_activity = loaded_champion.recent_activity(request_time)
         # the id is the seed, so the draw can be reproduced
+        strength = recommend_request.tail_exposure
+        tail_exposure = TailExposure.of(
+            self._settings.tail_exposure if strength is None else strength,
+            recent_activity.counts,
+            prepared.model_history.item_idx,
+        )
         selected = select_items(
-            ranking, recommend_request, exploration, metadata, recent_activity, answer_id, exposure
+            ranking,
+            recommend_request,
+            exploration,
+            metadata,
+            recent_activity,
+            answer_id,
+            exposure,
+            tail_exposure,
         )
         items = describe_items(
             selected.items,

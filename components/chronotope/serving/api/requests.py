@@ -188,6 +188,11 @@ class RecommendRequest(UserRequest):
     diversity: float = Field(
         0.0, ge=0, le=1, description="0: order of the model; 1: items as dissimilar as possible."
     )
+    tail_exposure: Annotated[float, Field(ge=0, le=10)] | None = Field(
+        None,
+        description="Bonus of items outside the most popular fifth, instead of the service's own; "
+        "diversity excludes it.",
+    )
 
     @model_validator(mode="after")
     def _check_radius(self) -> Self:

@@ -14,6 +14,7 @@ from chronotope.inference.rerank import can_differ, diversify
 from chronotope.serving.api.requests import RecommendRequest
 from chronotope.serving.model.exploration import MAX_DRAWN_ITEMS, draw_positions, propensities
 from chronotope.serving.model.new_item_exposure import NewItemExposure
+from chronotope.serving.model.tail_exposure import NO_TAIL_EXPOSURE, TailExposure
 
 RERANK_POOL_SIZE = 100
 """Most probable items that diversity re-ranks, or k if that is more."""
@@ -64,6 +65,7 @@ def select_items(
     recent_activity: RecentActivity,
     seed: str,
     new_item_exposure: NewItemExposure = NewItemExposure(),  # noqa: B008 - frozen
+    tail_exposure: TailExposure = NO_TAIL_EXPOSURE,
 ) -> SelectedItems:
     """Greedy list, or with a probability one that is drawn at random or that shows a new item.
 
@@ -80,8 +82,11 @@ def select_items(
         recent_activity: Event counts, for Thompson sampling.
         seed: Seed of the draws.
         new_item_exposure: New items, and the share of lists that show one.
+        tail_exposure: Bonus of items outside the most popular ones; diversity excludes it.
     """
-    greedy_items, greedy_policy, notes = _greedy_list(ranking, recommend_request, metadata)
+    greedy_items, greedy_policy, notes = _greedy_list(
+        ranking, recommend_request, metadata, tail_exposure
+    )
     new_item_exposure = (
         new_item_exposure.allowed(ranking) if len(greedy_items) else NewItemExposure()
     )
@@ -110,10 +115,15 @@ def select_items(
 
 
 def _greedy_list(
-    ranking: Ranking, recommend_request: RecommendRequest, metadata: ItemMetadata
+    ranking: Ranking,
+    recommend_request: RecommendRequest,
+    metadata: ItemMetadata,
+    tail_exposure: TailExposure,
 ) -> tuple[Int64, str, tuple[str, ...]]:
     """The list without a draw, its policy and notes."""
     k, diversity = recommend_request.k, recommend_request.diversity
+    if tail_exposure.strength and not diversity:
+        return tail_exposure.best(ranking, k).items, tail_exposure.policy, ()
     if not diversity:
         return ranking.best(k).items, "greedy", ()
     pool_items, pool_scores = ranking.best(max(k, RERANK_POOL_SIZE))

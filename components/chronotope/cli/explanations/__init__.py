@@ -1,0 +1,1 @@
+"""Command that explains a recommendation."""

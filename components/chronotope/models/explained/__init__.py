@@ -1,0 +1,1 @@
+"""Decomposition of the scores of a network into its terms."""

@@ -1,0 +1,1 @@
+"""What a training says of its model's dependences, limits and data."""

@@ -1,0 +1,1 @@
+"""Data card, and drawings of what predictions depend on."""
