@@ -38,7 +38,7 @@ from chronotope.training.ddp import run_ddp
 from chronotope.training.discovery import fit_discovery_head
 from chronotope.training.embedding_transfer import CONTENT_PREFIX, transfer_network
 from chronotope.training.fine_tune import fine_tune
-from chronotope.training.item_context_worth import drop_columns_without_worth
+from chronotope.training.item_context import drop_columns_without_worth
 from chronotope.training.lightning_module import NextEventModule
 from chronotope.training.prequential import (
     MIN_WIDTH,
