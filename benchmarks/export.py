@@ -118,7 +118,9 @@ class _FixedLength(nn.Module):
         """Item scores, time mixture and place scores."""
         priors = Priors(*(getattr(self, name) for name in Priors._fields))
         no_context = inputs[-1][:, None][:, :0]
-        batch = Batch(**dict(zip(INPUT_NAMES, (*inputs, no_context), strict=True)))
+        no_items = no_context.long()
+        all_inputs = (*inputs, no_context, no_items, no_items[..., None])
+        batch = Batch(**dict(zip(INPUT_NAMES, all_inputs, strict=True)))
         return tuple(self.net(batch, priors))
 
 

@@ -43,7 +43,8 @@ from chronotope.ingestion.noise import COLUMNS, is_among
 from chronotope.ingestion.posted_rows import add_posted_rows, read_posted_items
 from chronotope.ingestion.source_batches import delivery_id, read_batches
 from chronotope.lake import Lake
-from chronotope.pipelines.ingest_checks import batch_check, catalog_item_ids
+from chronotope.lake.table_schemas import ITEM_CONTEXT_TABLE
+from chronotope.pipelines.ingest_checks import batch_check, catalog_item_ids, item_context_counts
 from chronotope.pipelines.results import (
     EventsSummary,
     FeatureSnapshot,
@@ -53,7 +54,11 @@ from chronotope.pipelines.results import (
 )
 from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.runtime.workspace import Workspace
-from chronotope.validation import build_docs, check_table, find_suites_folder
+from chronotope.validation import (
+    build_docs,
+    check_table,
+    find_suites_folder,
+)
 from flows import dataset_lock_in_flow
 from flows.classify_items import classify_new_items
 from flows.embed_items import EmbedSettings, embed_content, has_content
@@ -168,7 +173,7 @@ def write_tables(dataset: str, settings: IngestSettings) -> dict[str, TableCount
         settings: Location, reading and validation of the data.
 
     Returns:
-        Row counts of ``items``, ``users`` and ``context``.
+        Row counts of ``items``, ``users``, ``context`` and, where there is any, ``item_context``.
     """
     dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
     context_report = SourceReport()
@@ -205,7 +210,14 @@ def write_tables(dataset: str, settings: IngestSettings) -> dict[str, TableCount
         table_counts[table_name] = TableCounts(
             **asdict(table_report), lines=SourceLines.from_report(source_report)
         )
-    return table_counts
+    return table_counts | item_context_counts(
+        dataset_spec,
+        event_lake,
+        settings.suites_dir,
+        run_id=delivery_id(dataset_spec),
+        batch_rows=settings.batch_rows,
+        posted_path=Workspace(settings.root).posted_item_context(dataset_spec.name),
+    )
 
 
 @task(**TASK)
@@ -265,7 +277,7 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
         snapshots_dir: Folder in which the snapshot's folder is created.
     """
     dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
-    optional_names = ("items", "users", "context", "item_labels")
+    optional_names = ("items", "users", "context", "item_labels", ITEM_CONTEXT_TABLE)
     table_names = ["events", *(name for name in optional_names if event_lake.exists(name))]
     table_versions = {
         table_name: event_lake.table_version(table_name) for table_name in table_names
@@ -273,7 +285,7 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
     lake_tables = {
         table_name: event_lake.read(table_name, table_versions[table_name])
         for table_name in table_names
-        if table_name not in ("events", "item_labels")
+        if table_name not in ("events", "item_labels", ITEM_CONTEXT_TABLE)
     }
     if "item_labels" in table_versions and "items" in lake_tables:
         lake_tables["items"] = with_predicted_category(lake_tables["items"], event_lake)
@@ -297,12 +309,16 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
             items_are_places=dataset_spec.items_are_places,
             context=dataset_spec.known_before,
             context_table=dataset_spec.context_table_columns,
+            item_context=dataset_spec.item_context_defaults,
         ),
         out=snapshots_dir,
         data_version=f"{data_version},noise={settings.noise.model_dump_json()}{content_key}",
         readings=lake_tables.get("context"),
         content=content,
         users=lake_tables.get("users"),
+        item_context=event_lake.dataset(ITEM_CONTEXT_TABLE, table_versions[ITEM_CONTEXT_TABLE])
+        if ITEM_CONTEXT_TABLE in table_versions
+        else None,
     )
     return FeatureSnapshot(
         path=built_snapshot.path,

@@ -25,6 +25,7 @@ from chronotope.contracts.errors import ArtifactError, StoreError
 from chronotope.contracts.event_log import Catalog
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.item_content import ContentAxes
+from chronotope.contracts.item_context import ItemContextColumn
 from chronotope.contracts.strict_json import JsonObject
 from chronotope.contracts.user_attributes import AttributeColumn
 from chronotope.runtime.durable_files import checksum_of, read_json, sync_file, write_json
@@ -56,6 +57,9 @@ class Manifest(BaseModel):
     )
     attributes: tuple[AttributeColumn, ...] = Field(
         (), description="User attributes that the graph reads, with their levels."
+    )
+    item_context: tuple[ItemContextColumn, ...] = Field(
+        (), description="Columns of the item context that the graph reads, with their levels."
     )
     trained_until_s: int = Field(description="UTC seconds of the last training event.")
     digests: dict[str, str] = Field(description="SHA-256 of each other file.")

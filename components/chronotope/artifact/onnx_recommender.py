@@ -57,6 +57,7 @@ class OnnxRecommender:
         widths = {each.name: each.shape[-1] for each in session.get_inputs()}
         # a graph that queries an index reads no user attributes
         self._n_columns = int(widths.get("context", 0))
+        self._n_item_columns = int(widths.get("context_levels", 0))
         stored_lengths = session.get_modelmeta().custom_metadata_map.get(HISTORY_LENGTHS, "")
         self.history_lengths = parse_lengths(stored_lengths) or (manifest.history_len,)
 
@@ -139,6 +140,8 @@ class OnnxRecommender:
             column_names = (*self.manifest.context, *context_columns(self.manifest.attributes))
             column_names = column_names[: self._n_columns]
             graph_inputs["context"] = _context_matrix(queries, column_names)
+        if self._n_item_columns:
+            graph_inputs |= _item_context(queries, self._n_item_columns)
         if self.activity is not None:
             graph_inputs[ACTIVITY] = self.activity
         return graph_inputs
@@ -212,6 +215,18 @@ def _right_aligned(
     padded_column = np.zeros((len(latest_events), padded_len), np.int64)
     padded_column[:, padded_len - latest_events.shape[1] :] = latest_events
     return padded_column
+
+
+def _item_context(queries: Queries, n_columns: int) -> dict[str, npt.NDArray[np.generic]]:
+    """Items and levels of the item context; one row of padding where nothing is known."""
+    items, levels = queries.context_item_idx, queries.context_levels
+    if items is None or levels is None or not items.shape[1]:
+        items = np.zeros((len(queries), 1), np.int32)
+        levels = np.zeros((len(queries), 1, n_columns), np.int32)
+    return {
+        "context_item_idx": items.astype(np.int64),
+        "context_levels": levels.astype(np.int64),
+    }
 
 
 def _context_matrix(queries: Queries, column_names: tuple[str, ...]) -> npt.NDArray[np.float32]:

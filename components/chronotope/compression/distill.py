@@ -10,7 +10,7 @@ from torch import Tensor
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.contracts.event_log import Catalog
 from chronotope.losses.objectives import lognormal_mixture_nll
-from chronotope.models.batch import Batch
+from chronotope.models.batch import HISTORY_NAMES, Batch
 from chronotope.models.network import ChronotopeNet, NetworkOutput
 from chronotope.models.priors import Priors
 
@@ -111,8 +111,8 @@ def distil(
 
 def latest_events(batch: Batch, history_len: int) -> Batch:
     """The same queries with the latest events of each history only."""
-    # histories are (B, H); request fields (B,) stay whole
-    return Batch(*(tensor[:, -history_len:] if tensor.ndim == 2 else tensor for tensor in batch))
+    histories = {name: getattr(batch, name)[:, -history_len:] for name in HISTORY_NAMES}
+    return batch._replace(**histories)
 
 
 def draw_hours(time_mixture: Tensor, generator: torch.Generator) -> Tensor:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 import onnx
-import torch
 from torch import Tensor, nn
 
 from chronotope import models
@@ -23,9 +22,8 @@ from chronotope.artifact.history_padding import HISTORY_LENGTHS, format_lengths
 from chronotope.artifact.onnx_recommender import ACTIVITY
 from chronotope.compression import graph_template
 from chronotope.compression.bind_weights import bind_weights
+from chronotope.compression.graph_inputs import batches, input_specs
 from chronotope.compression.graph_template import (
-    BATCH,
-    HISTORY,
     Axis,
     GraphSpec,
     HistoryLengths,
@@ -33,7 +31,6 @@ from chronotope.compression.graph_template import (
     trace_template,
 )
 from chronotope.contracts.errors import ArtifactError
-from chronotope.models.batch import INPUT_NAMES, Batch
 from chronotope.models.cold_users.user_head import read_attributes
 from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet
@@ -48,8 +45,6 @@ OUTPUT_NAMES = ("item_scores", "when", "place_scores")
 
 MIN_RECENT: Final = 16
 """Shortest history that a graph of open length reads: shorter ones are hardly faster."""
-
-HISTORY_NAMES: Final = INPUT_NAMES[:4]
 
 _VERSIONED: Final = ("torch", "onnx", "onnxscript", "onnxruntime")
 
@@ -103,7 +98,14 @@ _SIZES: Final = {"n_categories", "n_places", "num_embeddings", "in_features", "o
 _DROPOUT: Final = "p"
 """Attribute of ``nn.Dropout``, which an exported network does not apply."""
 
-_UNREAD_SETTINGS: Final = {"history_len", "n_hidden", "dropout", "content", "modalities"}
+_UNREAD_SETTINGS: Final = {
+    "history_len",
+    "n_hidden",
+    "dropout",
+    "content",
+    "modalities",
+    "item_context",
+}
 """Settings that a graph does not read: they are sizes, or seen in the modules of the network."""
 
 _BACKBONE_SETTINGS: Final = {"n_layers", "backbone_len", "d_model"}
@@ -165,7 +167,9 @@ def scoring_graph(net: ChronotopeNet, priors: Priors) -> GraphSpec:
         priors: The state frozen into the graph.
     """
     module = _ScoringGraph(net, priors)
-    inputs = input_specs(net.config, read_attributes(net.user_head))
+    head = net.item_context_head
+    n_item_columns = 0 if head is None else head.n_columns
+    inputs = input_specs(net.config, read_attributes(net.user_head), n_item_columns)
     return graph_spec(module, net.config, inputs, OUTPUT_NAMES)
 
 
@@ -284,41 +288,6 @@ def padded_lengths(history: HistoryLengths, history_len: int) -> tuple[int, ...]
     while 2 * lengths[-1] < history_len:
         lengths.append(2 * lengths[-1])
     return tuple(lengths) if lengths[-1] >= history_len else (*lengths, history_len)
-
-
-def input_specs(config: ModelConfig, attributes: tuple[str, ...] = ()) -> tuple[TensorSpec, ...]:
-    """Inputs of a network's graph, in the order of ``INPUT_NAMES``.
-
-    Args:
-        config: Configuration of the network.
-        attributes: User attributes that it reads; their levels follow the context columns.
-    """
-    *request_names, time_given, context = INPUT_NAMES[len(HISTORY_NAMES) :]
-    histories = [TensorSpec(name, torch.int64, (BATCH, HISTORY)) for name in HISTORY_NAMES]
-    requests = [TensorSpec(name, torch.int64, (BATCH,)) for name in request_names]
-    inputs = [*histories, *requests, TensorSpec(time_given, torch.float32, (BATCH,))]
-    if n_columns := len(config.context) + len(attributes):
-        inputs.append(TensorSpec(context, torch.float32, (BATCH, n_columns)))
-    return tuple(inputs)
-
-
-def batches(inputs: Mapping[str, Tensor]) -> tuple[Batch, Batch | None]:
-    """Queries with full histories, and with their latest events; None where these are the same.
-
-    Args:
-        inputs: Inputs by name; a history is a pair of its full form and its latest events.
-    """
-    tensors = {"context": empty_context(inputs["time_given"]), **inputs}
-    histories = {name: tensors[name] for name in HISTORY_NAMES}
-    batch = Batch(**tensors | {name: whole for name, (whole, _) in histories.items()})
-    recent = {name: latest for name, (_, latest) in histories.items()}
-    is_same = batch.item_idx is recent["item_idx"]
-    return batch, None if is_same else batch._replace(**recent)
-
-
-def empty_context(time_given: Tensor) -> Tensor:
-    """Context of a model without context columns, shape (B, 0)."""
-    return time_given[:, None][:, :0]  # (B,) -> (B, 1) -> (B, 0)
 
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:

@@ -9,13 +9,8 @@ from torch import Tensor
 from chronotope.artifact.item_index import ItemIndex
 from chronotope.artifact.residuals import Residuals
 from chronotope.compression.build_index import IndexConfig, build_index
-from chronotope.compression.export import (
-    NetworkGraph,
-    batches,
-    export_module,
-    graph_spec,
-    input_specs,
-)
+from chronotope.compression.export import NetworkGraph, export_module, graph_spec
+from chronotope.compression.graph_inputs import batches, input_specs
 from chronotope.compression.graph_template import BATCH, HISTORY, GraphSpec, TensorSpec
 from chronotope.compression.networks import DistillationQueries
 from chronotope.contracts.event_log import Catalog, Float32

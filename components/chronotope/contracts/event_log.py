@@ -9,12 +9,16 @@ import numpy.typing as npt
 from chronotope.contracts.errors import DataError
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.item_content import ItemContent
+from chronotope.contracts.item_context import ItemContext, ItemContextColumn
 from chronotope.contracts.user_attributes import UserAttributes
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+
+_NO_COLUMNS = ("context", "item_context")
+"""Fields of a log that are not one array of its events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class EventLog:
         session_idx: Session index (visit, basket or trajectory); 0 if the log has none.
         value: Amount, rating or dwell time; NaN if unknown.
         context: Further numeric columns by name, known at the event's time.
+        item_context: Values of the items by place and time; None if there are none.
     """
 
     user_idx: Int32
@@ -43,6 +48,7 @@ class EventLog:
     session_idx: Int32
     value: Float32
     context: dict[str, Float32] = field(default_factory=dict)
+    item_context: ItemContext | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and order.
@@ -115,7 +121,7 @@ class EventLog:
         plain_columns = {
             data_field.name: getattr(self, data_field.name)
             for data_field in fields(self)
-            if data_field.name != "context"
+            if data_field.name not in _NO_COLUMNS
         }
         return plain_columns | {
             f"context.{column_name}": column for column_name, column in self.context.items()
@@ -140,7 +146,7 @@ class EventLog:
         row_columns = {
             data_field.name: getattr(self, data_field.name)[row_idx]
             for data_field in fields(self)
-            if data_field.name != "context"
+            if data_field.name not in _NO_COLUMNS
         }
         return replace(
             self,
@@ -169,6 +175,7 @@ class Catalog:
         item_title: Title to display, shape (n_items,); "" if unknown.
         content: What the items are: vectors of their texts and pictures; None if there are none.
         user_attributes: Levels of the users' attributes; None if there is no users table.
+        item_context: Columns of the item context that a log has.
     """
 
     users: IdMap
@@ -184,6 +191,7 @@ class Catalog:
     item_title: npt.NDArray[np.str_] = field(default_factory=lambda: np.array([], dtype=np.str_))
     content: ItemContent | None = None
     user_attributes: UserAttributes | None = None
+    item_context: tuple[ItemContextColumn, ...] = ()
 
     @property
     def n_items(self) -> int:

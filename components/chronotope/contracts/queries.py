@@ -1,7 +1,7 @@
 """Batches of queries: each is a user's history and a request time to predict the next event at."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Self
 
 import numpy as np
@@ -34,6 +34,9 @@ class Queries:
         time_given: Whether ``request_s`` is the true request time, shape (B,).
         context: Context columns of the request by name, such as the weather, float32,
             shape (B,) each; NaN if unknown. An absent column is unknown.
+        context_item_idx: Items whose item context differs from the defaults, shape (B, P), 0 in
+            padding; None if nothing is known.
+        context_levels: Levels of these items, shape (B, P, n_columns); None with it.
     """
 
     user_idx: Int32
@@ -46,6 +49,8 @@ class Queries:
     request_place_idx: Int32
     time_given: npt.NDArray[np.bool_]
     context: dict[str, Float32] = field(default_factory=dict)
+    context_item_idx: Int32 | None = None
+    context_levels: Int32 | None = None
 
     def __len__(self) -> int:
         """Number of queries."""
@@ -56,7 +61,7 @@ class Queries:
         plain_arrays = {
             data_field.name: getattr(self, data_field.name)
             for data_field in fields(self)
-            if data_field.name != "context"
+            if data_field.name != "context" and getattr(self, data_field.name) is not None
         }
         return plain_arrays | {
             f"{CONTEXT}{array_name}": column for array_name, column in self.context.items()
@@ -132,7 +137,7 @@ def queries_at(
     known_context = (
         {n: values[positions] for n, values in log.context.items()} if time_given else {}
     )
-    return Queries(
+    queries = Queries(
         user_idx=log.user_idx[positions],
         item_idx=gather(log.item_idx),
         occurred_s=np.where(is_event, log.occurred_s[event_positions], np.int64(0)),
@@ -146,3 +151,14 @@ def queries_at(
         time_given=np.full(len(positions), time_given),
         context=known_context,
     )
+    return _with_item_context(queries, log) if time_given else queries
+
+
+def _with_item_context(queries: Queries, log: EventLog) -> Queries:
+    """The queries with the item context of their moments, at their own or their last place."""
+    if log.item_context is None:
+        return queries
+    is_given = queries.request_place_idx != UNKNOWN
+    places = np.where(is_given, queries.request_place_idx, queries.place_idx[:, -1])
+    rows = log.item_context.at(places, queries.request_s)
+    return replace(queries, context_item_idx=rows.item_idx, context_levels=rows.levels)

@@ -52,6 +52,17 @@ CONTEXT: Final = pa.schema(
 )
 """Context table, such as weather readings; a null place means that the row holds everywhere."""
 
+ITEM_CONTEXT: Final = pa.schema(
+    [
+        pa.field(c.ITEM_ID, pa.string(), nullable=False),
+        pa.field(c.PLACE_ID, pa.string(), nullable=False),
+        pa.field(c.VALID_FROM, INSTANT, nullable=False),
+        pa.field(c.VALID_UNTIL, INSTANT),
+    ]
+)
+"""Item context, such as promotions; an empty place means everywhere, a null end no end. The first
+three columns are the key of a row."""
+
 QUARANTINE: Final = pa.schema(
     [
         pa.field(c.EVENT_ID, pa.string()),

@@ -81,6 +81,7 @@ def source_folders(dataset_spec: DatasetSpec) -> set[Path]:
         dataset_spec.items,
         dataset_spec.users,
         dataset_spec.context_table,
+        dataset_spec.item_context,
         dataset_spec.feedback,
     ]
     local_paths = [

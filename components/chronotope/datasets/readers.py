@@ -127,7 +127,7 @@ def _context_readings(
 ) -> pa.Table:
     """Context readings of one batch."""
     place_schema = pa.schema([pa.field(c.PLACE_ID, pa.string())])
-    typed_rows = _typed_table(table_spec, mapped_rows, place_schema)
+    typed_rows = typed_table(table_spec, mapped_rows, place_schema)
     raw_times = mapped_rows[c.OCCURRED_AT].combine_chunks()
     instants, is_skipped = as_instants(raw_times, dataset_spec.time)
     if instants.null_count or is_skipped.any():
@@ -203,7 +203,7 @@ def _read_table(
         return schema.empty_table()
     # Each batch in its own types: an id must not change because another file has wider numbers.
     return pa.concat_tables(
-        _typed_table(table_spec, mapped_rows, schema)
+        typed_table(table_spec, mapped_rows, schema)
         for mapped_rows in _read_all_rows(table_spec, dataset_spec, source_report)
     )
 
@@ -225,7 +225,7 @@ def _read_all_rows(
     return mapped_tables
 
 
-def _typed_table(table_spec: TableSpec, mapped_rows: pa.Table, schema: pa.Schema) -> pa.Table:
+def typed_table(table_spec: TableSpec, mapped_rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """The columns of a schema, then context columns as numbers and attributes as text."""
     arrow_fields = list(schema)
     arrow_fields += [pa.field(column_name, pa.float64()) for column_name in table_spec.context]
@@ -249,6 +249,18 @@ def _typed_column(table_spec: TableSpec, mapped_rows: pa.Table, arrow_field: pa.
         if arrow_field.name in _ID_COLUMNS:
             return id_texts(column, table_spec.null_values).texts
         return utf8_texts(column)
+
+
+def mapped_batches(
+    table_spec: TableSpec,
+    dataset_spec: DatasetSpec,
+    batch_rows: int,
+    source_report: SourceReport | None,
+) -> Iterator[pa.Table]:
+    """Batches of a table with contract column names and the values of the source."""
+    batches = _stream(table_spec, dataset_spec, batch_rows, source_report)
+    for raw_rows in _rebatch(batches, batch_rows):
+        yield _to_contract_columns(table_spec, raw_rows, dataset_spec.time)
 
 
 def _stream(

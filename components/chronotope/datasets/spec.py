@@ -11,7 +11,12 @@ from chronotope.datasets.city import IS_ANOMALY, CityConfig
 from chronotope.datasets.content_spec import ItemTableSpec
 from chronotope.datasets.occurrences import OCCURRENCE
 from chronotope.datasets.row_filters import KeepRules
-from chronotope.datasets.table_spec import ContextTableSpec, FeedSpec, TableSpec
+from chronotope.datasets.table_spec import (
+    ContextTableSpec,
+    FeedSpec,
+    ItemContextSpec,
+    TableSpec,
+)
 from chronotope.datasets.time_spec import FrozenModel, TimeSpec
 from chronotope.spacetime.time_zones import zone
 
@@ -69,6 +74,11 @@ class DatasetSpec(FrozenModel):
         default=None,
         description="Source of context readings by time and optionally by place, such as "
         "weather or promotions; optional",
+    )
+    item_context: ItemContextSpec | None = Field(
+        default=None,
+        description="Source of values of the items that change and are known before the choice, "
+        "such as prices and promotions, by place and time; optional",
     )
     known_before: tuple[str, ...] = Field(
         default=(),
@@ -203,6 +213,11 @@ class DatasetSpec(FrozenModel):
     def context_table_columns(self) -> tuple[str, ...]:
         """Names of the columns joined from the context table."""
         return () if self.context_table is None else tuple(self.context_table.context)
+
+    @property
+    def item_context_defaults(self) -> dict[str, str | float]:
+        """Default of each column of the item context."""
+        return {} if self.item_context is None else self.item_context.defaults
 
     @property
     def attribute_columns(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Schema of the source of one table in a dataset's YAML."""
 
+from datetime import date
 from enum import StrEnum
 from typing import Self
 
@@ -185,6 +186,44 @@ class ContextTableSpec(TableSpec):
                 "readings are numbers: list them under context; attributes, coalesce, join "
                 "and keep are not allowed"
             )
+        return self
+
+
+class ItemContextSpec(TableSpec):
+    """Values of items that change, such as prices and promotions, by place and time."""
+
+    defaults: dict[str, str | float] = Field(
+        description="Value of each column for items without a row: a text for the columns under "
+        "attributes, a number for those under context"
+    )
+    first_week: date | None = Field(
+        default=None,
+        description="First day of week 1, where columns map week, a number, instead of valid_from",
+    )
+    time: TimeSpec | None = Field(
+        default=None, description="Time format of valid_from and valid_until; by default the log's"
+    )
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Self:
+        start = c.VALID_FROM if self.first_week is None else c.WEEK
+        optional_columns = {c.PLACE_ID} | ({c.VALID_UNTIL} if start == c.VALID_FROM else set())
+        if set(self.columns) - optional_columns != {c.ITEM_ID, start}:
+            raise ValueError(
+                "columns must map item_id, and valid_from or, with first_week, week; they may map "
+                "place_id and, with valid_from, valid_until, and no other column"
+            )
+        if self.coalesce or self.join or self.keep:
+            raise ValueError("coalesce, join and keep are not allowed")
+        if set(self.defaults) != {*self.context, *self.attributes} or not self.defaults:
+            raise ValueError("defaults must name each column under context and attributes")
+        wrong_types = [
+            name
+            for name, default in self.defaults.items()
+            if isinstance(default, str) is not (name in self.attributes)
+        ]
+        if wrong_types:
+            raise ValueError(f"defaults: {wrong_types} must be a number under context, else a text")
         return self
 
 

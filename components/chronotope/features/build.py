@@ -14,15 +14,18 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import NotEnoughData, StoreError
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.item_content import ItemContent
+from chronotope.contracts.item_context import ITEM_CONTEXT_FILES
 from chronotope.contracts.strict_json import JsonObject
 from chronotope.contracts.user_attributes import UserAttributes
 from chronotope.features import context_join, queries
+from chronotope.features.item_context_index import build_item_context, item_context_columns
 from chronotope.features.sources import EventsSource, FeaturesConfig, register_sources
 from chronotope.lake.store_errors import translate_store_errors
 from chronotope.runtime.durable_files import (
@@ -50,7 +53,7 @@ CONTENT_AXES: Final = "content_axes.npz"
 """Axes of that table."""
 USER_ATTRIBUTES: Final = "user_attributes.parquet"
 """Levels of the users' attributes, in the order of the users, where there is a users table."""
-_OPTIONAL_FILES: Final = (CONTENT_VECTORS, CONTENT_AXES, USER_ATTRIBUTES)
+_OPTIONAL_FILES: Final = (CONTENT_VECTORS, CONTENT_AXES, USER_ATTRIBUTES, *ITEM_CONTEXT_FILES)
 
 DUCKDB_MEMORY: Final = "4GiB"
 """Memory limit of DuckDB while a snapshot is built; beyond it, DuckDB spills to disk."""
@@ -88,6 +91,7 @@ def build_features(
     readings: pa.Table | None = None,
     content: ItemContent | None = None,
     users: pa.Table | None = None,
+    item_context: pads.Dataset | None = None,
 ) -> FeatureRef:
     """Build the feature snapshot of an event log, or reuse an existing one.
 
@@ -109,6 +113,7 @@ def build_features(
             table.
         content: What the items are, in the order of ``items``; None if nothing is known.
         users: ``user_id`` and attributes; None if there is no users table.
+        item_context: Columns of ``ITEM_CONTEXT`` and those of the config; None if there is none.
 
     Returns:
         Reference to the snapshot.
@@ -130,9 +135,8 @@ def build_features(
         _write_tables(draft_dir, events, items, readings, config, content_ids)
         if items is not None and content is not None:
             _write_content(draft_dir, items, content)
-        if users is not None:
-            user_ids = IdMap(pq.read_table(draft_dir / "users.parquet")["id"].combine_chunks())
-            UserAttributes.from_table(users, user_ids).save(draft_dir / USER_ATTRIBUTES)
+        _write_users(draft_dir, users)
+        _write_item_context(draft_dir, item_context, config)
         digest = _digest(config, data_version or _content_digest(draft_dir))
         _write_meta(draft_dir, digest, config)
         _publish(draft_dir, out / digest)
@@ -290,13 +294,43 @@ def _write_content(draft_dir: Path, items: pa.Table, content: ItemContent) -> No
     content.axes.save(draft_dir / CONTENT_AXES)
 
 
+def _ids(draft_dir: Path, table_name: str) -> IdMap:
+    id_table = pq.read_table(draft_dir / f"{table_name}.parquet", columns=["id"])
+    return IdMap(id_table["id"].combine_chunks())
+
+
+def _write_users(draft_dir: Path, users: pa.Table | None) -> None:
+    """Write the attributes of the users, if there are any."""
+    if users is not None:
+        attributes = UserAttributes.from_table(users, _ids(draft_dir, "users"))
+        attributes.save(draft_dir / USER_ATTRIBUTES)
+
+
+def _write_item_context(
+    draft_dir: Path, item_context: pads.Dataset | None, config: FeaturesConfig
+) -> None:
+    """Write the index of the item context over the snapshot's items and places, if any."""
+    if item_context is None or not config.item_context:
+        return
+
+    def read_rows(column_names: list[str]) -> Iterator[pa.RecordBatch]:
+        return iter(item_context.to_batches(columns=column_names))
+
+    items, places = (_ids(draft_dir, name) for name in ("items", "places"))
+    columns = item_context_columns(read_rows, config.item_context)
+    build_item_context(read_rows, columns, items, places).save(draft_dir)
+
+
 def _written_files(draft_dir: Path) -> tuple[str, ...]:
     """Files of a snapshot, those of content and user attributes where there are any."""
     return (*_FILES, *(name for name in _OPTIONAL_FILES if (draft_dir / name).is_file()))
 
 
 def _digest(config: FeaturesConfig, data_id: str) -> str:
-    digest_input = json.dumps([FORMAT, config.model_dump(mode="json"), data_id], sort_keys=True)
+    # without item context the digest is that of versions that knew none
+    unused = set() if config.item_context else {"item_context"}
+    settings = config.model_dump(mode="json", exclude=unused)
+    digest_input = json.dumps([FORMAT, settings, data_id], sort_keys=True)
     return hashlib.sha256(digest_input.encode()).hexdigest()[:16]
 
 

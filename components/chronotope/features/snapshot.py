@@ -12,6 +12,7 @@ from chronotope.contracts.errors import ArtifactError, SourceError, StoreError
 from chronotope.contracts.event_log import Catalog, EventLog, Float32, Float64, Int32, Int64
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.item_content import ContentAxes, ItemContent
+from chronotope.contracts.item_context import ITEM_CONTEXT_FILES, ItemContext
 from chronotope.contracts.user_attributes import UserAttributes
 from chronotope.features.build import (
     CONTENT_AXES,
@@ -48,6 +49,7 @@ def load_features(snapshot_dir: Path) -> tuple[EventLog, Catalog]:
         event_log = _log(snapshot_dir / "events.parquet", config)
         content = _content(snapshot_dir)
         user_attributes = _user_attributes(snapshot_dir)
+        item_context = _item_context(snapshot_dir)
     except (StoreError, ArtifactError) as error:
         raise SourceError(error.problem, received=error.received, way_out=error.way_out) from error
     except (OSError, ValueError, KeyError) as error:
@@ -57,7 +59,12 @@ def load_features(snapshot_dir: Path) -> tuple[EventLog, Catalog]:
             way_out=f"Delete {snapshot_dir} and call build_features",
         ) from error
     catalog = _catalog(catalog_tables, config)
-    return event_log, replace(catalog, content=content, user_attributes=user_attributes)
+    return replace(event_log, item_context=item_context), replace(
+        catalog,
+        content=content,
+        user_attributes=user_attributes,
+        item_context=() if item_context is None else item_context.columns,
+    )
 
 
 def _content(snapshot_dir: Path) -> ItemContent | None:
@@ -66,6 +73,13 @@ def _content(snapshot_dir: Path) -> ItemContent | None:
         return None
     vectors = np.load(snapshot_dir / CONTENT_VECTORS, allow_pickle=False)
     return ItemContent(ContentAxes.load(snapshot_dir / CONTENT_AXES), vectors)
+
+
+def _item_context(snapshot_dir: Path) -> ItemContext | None:
+    """Index of the item context; None in a snapshot without any."""
+    if not all((snapshot_dir / name).is_file() for name in ITEM_CONTEXT_FILES):
+        return None
+    return ItemContext.load(snapshot_dir)
 
 
 def _user_attributes(snapshot_dir: Path) -> UserAttributes | None:
@@ -80,8 +94,13 @@ def _log(events_path: Path, config: FeaturesConfig) -> EventLog:
     def column(column_name: str) -> pa.Table:
         return pq.read_table(events_path, columns=[column_name])
 
+    ints = {name: _ints(column(name), name) for name in _LOG_INTS}
     return EventLog(
-        **{column_name: _ints(column(column_name), column_name) for column_name in _LOG_INTS},
+        user_idx=ints["user_idx"],
+        item_idx=ints["item_idx"],
+        utc_offset_min=ints["utc_offset_min"],
+        place_idx=ints["place_idx"],
+        session_idx=ints["session_idx"],
         occurred_s=_instants(column("occurred_s")),
         value=_float32(column("value"), "value"),
         context={

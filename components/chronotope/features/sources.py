@@ -47,6 +47,9 @@ class FeaturesConfig(BaseModel):
     context_table: tuple[str, ...] = Field(
         (), description="Columns of the context table to join by time, such as temperature_c"
     )
+    item_context: dict[str, str | float] = Field(
+        default_factory=dict, description="Columns of the item context, and their defaults"
+    )
 
 
 def register_sources(

@@ -44,7 +44,24 @@ def stack_queries(single_queries: Sequence[Queries], *, history_len: int) -> Que
         ),
         time_given=np.concatenate([user_queries.time_given for user_queries in single_queries]),
         context=_stack_context(single_queries),
+        **_stack_item_context(single_queries),
     )
+
+
+def _stack_item_context(single_queries: Sequence[Queries]) -> dict[str, npt.NDArray[np.int32]]:
+    """Items and levels of the item context, padded to the longest; none without any."""
+    levels = [each.context_levels for each in single_queries if each.context_levels is not None]
+    if not levels:
+        return {}
+    width = max(rows.shape[1] for rows in levels)
+    items = np.zeros((len(single_queries), width), np.int32)
+    all_levels = np.zeros((len(single_queries), width, levels[0].shape[2]), np.int32)
+    for row, single in enumerate(single_queries):
+        if single.context_item_idx is not None and single.context_levels is not None:
+            n_rows = single.context_item_idx.shape[1]
+            items[row, :n_rows] = single.context_item_idx[0]
+            all_levels[row, :n_rows] = single.context_levels[0]
+    return {"context_item_idx": items, "context_levels": all_levels}
 
 
 def _right_aligned(histories: Sequence[npt.NDArray[History]], width: int) -> npt.NDArray[History]:

@@ -19,6 +19,7 @@ from chronotope.inference.history import (
     read_history,
 )
 from chronotope.inference.interval_levels import forecast_levels
+from chronotope.inference.item_context_reader import ItemContextReader
 from chronotope.inference.item_likeness import likeness_cache
 from chronotope.inference.item_metadata import ItemMetadata, read_item_metadata
 from chronotope.inference.live_activity import read_live_activity
@@ -75,7 +76,9 @@ def recommend(
     context = request_context_of(lake, champion, options, request_time, full_history, user_id)
     liked_idx = vocabulary.items.index(list(options.liked_items))
     model_history = _model_history(history, liked_idx, request_time, vocabulary)
-    model_output = _model_output(champion, user_id, request_time, context, history, model_history)
+    model_output = _model_output(
+        champion, user_id, request_time, context, history, model_history, workspace
+    )
     item_scores = model_output.item_scores[0] + _wish_scores(root, dataset, options, metadata)
     ranking = score_items(item_scores, history, metadata, options, liked_idx)
     activity = activity_before(lake, request_time, champion)
@@ -116,12 +119,16 @@ def _model_output(
     context: dict[str, float],
     history: UserHistory,
     model_history: UserHistory,
+    workspace: Workspace,
 ) -> ModelOutput:
     """Items by the history with liked items; time and place by the events alone."""
     user_idx = int(champion.vocabulary.users.index([user_id])[0])
+    reader = ItemContextReader.of_model(workspace, champion.model.manifest, champion.vocabulary)
 
     def output(read_history: UserHistory) -> ModelOutput:
         queries = history_to_queries(read_history, user_idx, request_time, context=context)
+        if reader is not None:
+            queries = reader.add_rows(queries)
         return champion.model.answer(queries)
 
     model_output = output(history)

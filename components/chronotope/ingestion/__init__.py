@@ -1,5 +1,6 @@
 """Ingestion of batches into the lake, replay of quarantined rows, and the noise filter."""
 
+from chronotope.ingestion.item_context import ingest_item_context
 from chronotope.ingestion.noise import NoiseConfig, NoiseReport, filter_noise
 from chronotope.ingestion.pipeline import IngestBatch, IngestReport, ingest
 from chronotope.ingestion.quarantine_payloads import replay_quarantine
@@ -14,6 +15,7 @@ __all__ = [
     "TableReport",
     "filter_noise",
     "ingest",
+    "ingest_item_context",
     "ingest_table",
     "quarantine_lines",
     "replay_quarantine",

@@ -68,7 +68,7 @@ def ingest_table(
     failing_idx = validation_result.failing.column("row").combine_chunks()
     is_good = np.ones(len(table_rows), dtype=np.bool_)
     is_good[failing_idx.to_numpy()] = False
-    lake.quarantine(_quarantine_rows(source_name, table_rows, validation_result, run_id))
+    lake.quarantine(quarantine_rows(source_name, table_rows, validation_result, run_id))
     upsert_rows = lake.upsert_items if table_name == "items" else lake.upsert_users
     upsert_rows(table_rows.filter(pa.array(is_good)))
     row_reasons = Counter(pc.list_flatten(validation_result.failing.column(c.REASONS)).to_pylist())
@@ -109,9 +109,17 @@ def quarantine_lines(
     return Counter(refused_lines.column("reason").to_pylist())
 
 
-def _quarantine_rows(
+def quarantine_rows(
     source_name: str, table_rows: pa.Table, validation_result: ValidationResult, run_id: str
 ) -> pa.Table:
+    """Rows that failed their suite, in the form of the quarantine.
+
+    Args:
+        source_name: Dataset and table.
+        table_rows: The checked rows.
+        validation_result: Result of their check.
+        run_id: Id of the delivery.
+    """
     failing_rows = validation_result.failing
     constant_columns = {c.SOURCE: source_name, c.SUITE: validation_result.suite, c.RUN_ID: run_id}
     quarantined_at = pa.scalar(datetime.now(UTC), INSTANT)

@@ -3,7 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import pyarrow as pa
+from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
+from deltalake.table import TableMerger
+
+from chronotope.lake.staged_batch import NO_CLEANUP
 
 _ATTEMPTS: Final = 10
 
@@ -18,9 +23,40 @@ def retry_commit(write_table: Callable[[], int]) -> int:
     return write_table()
 
 
+def open_merge(
+    table: DeltaTable, rows: pa.Table | pa.RecordBatchReader, key_columns: Sequence[str]
+) -> TableMerger:
+    """Merge of rows (source ``s``) into a table (target ``t``) by key, to be completed."""
+    return table.merge(
+        rows,
+        equality_condition(key_columns),
+        source_alias="s",
+        target_alias="t",
+        merge_schema=True,
+        post_commithook_properties=NO_CLEANUP,
+    )
+
+
 def equality_condition(key_columns: Sequence[str]) -> str:
     """SQL condition that source and target rows have equal keys."""
     return " AND ".join(f't."{column_name}" = s."{column_name}"' for column_name in key_columns)
+
+
+def update_condition(
+    column_names: Sequence[str], key_columns: Sequence[str], known_columns: Sequence[str]
+) -> str:
+    """SQL condition that a column besides the key differs; "" if there is no other column.
+
+    Args:
+        column_names: Columns of the source.
+        key_columns: Columns of the key.
+        known_columns: Columns of the target.
+    """
+    return " OR ".join(
+        change_condition(name, name in known_columns)
+        for name in column_names
+        if name not in key_columns
+    )
 
 
 def change_condition(column_name: str, is_known: bool) -> str:

@@ -1,7 +1,8 @@
 """Preparation of rows for a table: cast to its schema, duplicate keys removed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -71,6 +72,22 @@ def conform_rows(table_rows: pa.Table, table_schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(cast_columns, schema=table_schema)
 
 
+def conformed_reader(tables: Iterable[pa.Table], table_schema: pa.Schema) -> pa.RecordBatchReader:
+    """Stream of the rows of tables, each conformed to a schema when it is read."""
+    batches = (batch for rows in tables for batch in conform_rows(rows, table_schema).to_batches())
+    return pa.RecordBatchReader.from_batches(table_schema, batches)
+
+
+def unique_by_key(table_rows: pa.Table, key_columns: Sequence[str]) -> pa.Table:
+    """The first row of each key."""
+    keys = table_rows.column(key_columns[0])
+    if len(key_columns) > 1:
+        key_parts = [table_rows.column(name) for name in key_columns]
+        keys = pa.chunked_array([event_ids([part.combine_chunks() for part in key_parts])])
+    is_first = first_occurrence_mask(keys)
+    return table_rows if is_first is None else table_rows.filter(pa.array(is_first))
+
+
 def first_occurrence_mask(keys: pa.ChunkedArray) -> npt.NDArray[np.bool_] | None:
     """Mask of the first row of each key, shape (n_rows,); None if every key is unique."""
     repeated_rows = repeated_positions(key_hashes(keys))
@@ -85,6 +102,17 @@ def first_occurrence_mask(keys: pa.ChunkedArray) -> npt.NDArray[np.bool_] | None
     is_first[repeated_rows] = False
     is_first[repeated_rows[first_rows]] = True
     return None if is_first.all() else is_first
+
+
+def row_hashes(table_rows: pa.Table) -> npt.NDArray[np.uint64]:
+    """64-bit hash of the values of each row, shape (n_rows,), of this version of DuckDB."""
+    with duckdb.connect() as connection:
+        connection.register("hashed_rows", table_rows)
+        columns = [duckdb.ColumnExpression(name) for name in table_rows.column_names]
+        hashes = connection.table("hashed_rows").select(
+            duckdb.FunctionExpression("hash", *columns).alias("row_hash")
+        )
+        return np.asarray(hashes.fetchnumpy()["row_hash"], np.uint64)
 
 
 def key_hashes(keys: pa.ChunkedArray) -> npt.NDArray[np.uint64]:

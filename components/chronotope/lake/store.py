@@ -1,6 +1,6 @@
 """Lake of one dataset: versioned Delta tables with atomic merges."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,14 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import TableVersion
 from chronotope.contracts.errors import StoreError
-from chronotope.lake.merge_conditions import change_condition, equality_condition, retry_commit
+from chronotope.lake.merge_conditions import open_merge, retry_commit, update_condition
 from chronotope.lake.row_conformance import (
     conform_rows,
+    conformed_reader,
     conformed_schema,
     first_occurrence_mask,
     stream_rows,
+    unique_by_key,
 )
 from chronotope.lake.staged_batch import (
     ALL_VERSIONS,
@@ -144,6 +146,12 @@ class Lake:
         """Insert new rows of one of ``TABLE_KEYS`` and update changed ones; returns the version."""
         return self._upsert(table_name, keyed_rows, TABLE_KEYS[table_name])
 
+    def create(self, table_name: str, row_schema: pa.Schema, rows: Iterable[pa.Table]) -> bool:
+        """Create a table in one commit from a stream that reads no lake; False if it exists."""
+        schema = self._schema(table_name, row_schema)
+        with translate_store_errors(table_name):
+            return self._create(table_name, lambda: conformed_reader(rows, schema))
+
     def quarantine(self, refused_rows: pa.Table) -> int:
         """Insert refused rows into the quarantine; a row of the same run is inserted once.
 
@@ -240,9 +248,9 @@ class Lake:
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
         """Rows of a table at a version (None: the latest); ``columns`` selects columns."""
-        column_names = None if columns is None else list(columns)
+        names = None if columns is None else list(columns)
         with translate_store_errors(table_name):
-            return self.dataset(table_name, version).to_table(columns=column_names)
+            return self.dataset(table_name, version).to_table(columns=names)
 
     def dataset(self, table_name: str, version: int | TableVersion | None = None) -> pads.Dataset:
         """Dataset of a table at a version, which can be scanned without loading it.
@@ -331,14 +339,8 @@ class Lake:
         def insert() -> int:
             if self._create(table_name, lambda: stream_rows(source_rows, table_schema, keep_mask)):
                 return source_rows.count_rows() if keep_mask is None else int(keep_mask.sum())
-            table_merger = self._open(table_name).merge(
-                stream_rows(source_rows, table_schema, keep_mask),
-                equality_condition(key_columns),
-                source_alias="s",
-                target_alias="t",
-                merge_schema=True,
-                post_commithook_properties=NO_CLEANUP,
-            )
+            new_rows = stream_rows(source_rows, table_schema, keep_mask)
+            table_merger = open_merge(self._open(table_name), new_rows, key_columns)
             return int(
                 table_merger.when_not_matched_insert_all().execute()["num_target_rows_inserted"]
             )
@@ -346,31 +348,18 @@ class Lake:
         with translate_store_errors(table_name):
             return retry_commit(insert)
 
-    def _upsert(self, table_name: str, new_rows: pa.Table, key_column: str) -> int:
+    def _upsert(self, table_name: str, new_rows: pa.Table, key: str | tuple[str, ...]) -> int:
         table_schema = self._schema(table_name, new_rows.schema)
-        unique_rows = conform_rows(new_rows, table_schema)
-        keep_mask = first_occurrence_mask(unique_rows.column(key_column))
-        unique_rows = unique_rows if keep_mask is None else unique_rows.filter(pa.array(keep_mask))
+        key_columns = (key,) if isinstance(key, str) else key
+        unique_rows = unique_by_key(conform_rows(new_rows, table_schema), key_columns)
 
         def upsert() -> int:
             if self._create(table_name, lambda: unique_rows):
                 return 0
-            table_merger = self._open(table_name).merge(
-                unique_rows,
-                equality_condition([key_column]),
-                source_alias="s",
-                target_alias="t",
-                merge_schema=True,
-                post_commithook_properties=NO_CLEANUP,
-            )
+            table_merger = open_merge(self._open(table_name), unique_rows, key_columns)
             known_columns = self.dataset(table_name).schema.names
-            change_conditions = [
-                change_condition(column_name, column_name in known_columns)
-                for column_name in table_schema.names
-                if column_name != key_column
-            ]
-            if change_conditions:
-                table_merger = table_merger.when_matched_update_all(" OR ".join(change_conditions))
+            if condition := update_condition(table_schema.names, key_columns, known_columns):
+                table_merger = table_merger.when_matched_update_all(condition)
             table_merger.when_not_matched_insert_all().execute()
             return self.version(table_name)
 

@@ -6,7 +6,15 @@ import pyarrow as pa
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.predictions import PREDICTIONS, PREDICTIONS_TABLE
-from chronotope.contracts.schemas import CONTEXT, EVENTS, INSTANT, ITEMS, QUARANTINE, USERS
+from chronotope.contracts.schemas import (
+    CONTEXT,
+    EVENTS,
+    INSTANT,
+    ITEM_CONTEXT,
+    ITEMS,
+    QUARANTINE,
+    USERS,
+)
 
 ROW: Final = "row"
 """Column with the position of a quarantined row in its delivery; part of the row's key."""
@@ -111,7 +119,10 @@ ERASED_USER_ROWS: Final = pa.schema(
 """One row for each erased user: a keyed digest of the id, its key, the same in every row, and the
 moment."""
 
-TABLE_KEYS: Final = {
+ITEM_CONTEXT_TABLE: Final = "item_context"
+
+TABLE_KEYS: Final[dict[str, str | tuple[str, ...]]] = {
+    ITEM_CONTEXT_TABLE: (c.ITEM_ID, c.PLACE_ID, c.VALID_FROM),
     "item_labels": LABEL_KEY,
     "item_summaries": c.ITEM_ID,
     ERASED_USERS: DIGEST,
@@ -123,6 +134,7 @@ TABLE_SCHEMAS: Final = {
     "items": ITEMS,
     "users": USERS,
     "context": CONTEXT,
+    ITEM_CONTEXT_TABLE: ITEM_CONTEXT,
     "quarantine": pa.schema([*QUARANTINE, pa.field(ROW, pa.int64(), nullable=False)]),
     "item_embeddings": ITEM_EMBEDDINGS,
     "content_encoders": CONTENT_ENCODERS,

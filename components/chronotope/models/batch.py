@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,6 +21,8 @@ class Batch(NamedTuple):
         request_s, request_offset_min, request_place_idx: int64, shape (B,).
         time_given: float32 0 or 1, shape (B,).
         context: Columns of the request's context, float32, NaN if unknown, shape (B, N).
+        context_item_idx: Items whose item context differs from the defaults, int64, shape (B, P).
+        context_levels: Levels of these items, int64, shape (B, P, n_columns).
     """
 
     item_idx: Tensor
@@ -30,9 +34,14 @@ class Batch(NamedTuple):
     request_place_idx: Tensor
     time_given: Tensor
     context: Tensor
+    context_item_idx: Tensor
+    context_levels: Tensor
 
 
 INPUT_NAMES = Batch._fields
+
+HISTORY_NAMES = INPUT_NAMES[:4]
+"""Fields of shape (B, H)."""
 
 
 def to_batch(queries: Queries, history_len: int, columns: Sequence[str] = ()) -> Batch:
@@ -61,7 +70,16 @@ def to_batch(queries: Queries, history_len: int, columns: Sequence[str] = ()) ->
         request_place_idx=to_long("request_place_idx"),
         time_given=torch.from_numpy(queries.time_given).float(),
         context=_context(queries, columns),
+        context_item_idx=_item_context(queries.context_item_idx, (len(queries), 0)),
+        context_levels=_item_context(queries.context_levels, (len(queries), 0, 0)),
     )
+
+
+def _item_context(values: npt.NDArray[np.int32] | None, empty_shape: tuple[int, ...]) -> Tensor:
+    """Items or levels of the item context; without any a tensor without values."""
+    if values is None:
+        return torch.zeros(empty_shape, dtype=torch.int64)
+    return torch.from_numpy(values).long()
 
 
 def _context(queries: Queries, columns: Sequence[str]) -> Tensor:

@@ -48,6 +48,9 @@ class ModelConfig(BaseModel):
     context: tuple[str, ...] = Field(
         (), description="Context columns of the request that the model reads, e.g. the weather."
     )
+    item_context: tuple[str, ...] = Field(
+        (), description="Columns of the item context that the model reads, e.g. the promotion."
+    )
     n_components: int = Field(16, ge=1, le=64, description="Lognormal components of the time head.")
 
     @model_validator(mode="after")

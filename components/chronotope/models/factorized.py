@@ -61,8 +61,10 @@ def item_vectors(net: ChronotopeNet, priors: Priors) -> Tensor:
 
 
 def is_separable(net: ChronotopeNet) -> bool:
-    """Whether the scores are inner products: no item has coordinates."""
-    return not (net.item_tables.has_coordinates or net.places_are_items)
+    """Whether the scores are inner products: no item has coordinates or a context of its own."""
+    return not (
+        net.item_tables.has_coordinates or net.places_are_items or net.item_context_head is not None
+    )
 
 
 class FactorizedNet(nn.Module):

@@ -11,12 +11,12 @@ For a query b and an item i,
       + <context_head(columns_b), e_i>                            optional context columns
       + content_head(latest events, c_b)_i                        optional content vectors
       + weights.backbone(c_b) <state_b, e_i>                      optional, for a discovery
+      + item_context_head(levels of i, i in the history)          optional item context
 
 A repeat, an item that is in the history, gets the priors and the category score times
 ``weights.repeat[0]``, plus the bonus ``weights.repeat[1]``. The discovery head then divides
 the probability of all items that are new to the user among them anew (``discovery_head``).
 Last come the scores of items without events (``content_head``) and of new users (``user_head``).
-
 c_b is the query context: hour, weekday, gap, history length, repeat rate, and named columns.
 Without kernels the sum is popularity, context columns and the backbone, weighted for repeats.
 """
@@ -39,6 +39,7 @@ from chronotope.models.context_head import ContextHead
 from chronotope.models.discovery_head import DiscoveryHead, new_item_mask, redistribute
 from chronotope.models.gap_features import GapFeatures
 from chronotope.models.history_index import HistoryIndex, index_history, truncate_history
+from chronotope.models.item_context import ItemContextHead
 from chronotope.models.item_tables import CandidateView, ItemTables
 from chronotope.models.kernels import KERNELS, KernelBank
 from chronotope.models.prior_scores import PRIOR_NAMES, PriorWeights, prior_scores
@@ -149,6 +150,7 @@ class ChronotopeNet(nn.Module):
         self.discovery_head = DiscoveryHead(n_context) if config.kernels else None
         content = selected_content(catalog, config)
         self.content_head = None if content is None else ContentHead(content, n_context)
+        self.item_context_head = ItemContextHead.of_columns(config, catalog)
         self.user_head = UserHead(catalog, len(config.context)) if config.kernels else None
 
     def forward(
@@ -255,6 +257,8 @@ class ChronotopeNet(nn.Module):
                 batch, self.item_tables, priors, candidates, packed_sequences
             )
             item_scores = item_scores + gated_scores(backbone_scores, history, weights.backbone)
+        if self.item_context_head is not None:
+            item_scores = item_scores + self.item_context_head(batch, view, history)
         scored = ScoredItems(item_scores, recent, context, bank, query, profiles)
         return self._with_fitted_heads(batch, priors, candidates, scored)
 

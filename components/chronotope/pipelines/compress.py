@@ -32,8 +32,9 @@ from chronotope.pipelines.settings import TrainSettings
 from chronotope.pipelines.trust.held_out_users import training_log
 from chronotope.registry.blessing import BlessConfig, agreement, violated_agreement_bounds
 from chronotope.runtime.stored_arrays import save_arrays
+from chronotope.training.fine_tune import fine_tune
 from chronotope.training.prequential import PrequentialRound, RoundBatches, make_rounds
-from chronotope.training.recommender import ChronotopeRecommender, fine_tune
+from chronotope.training.recommender import ChronotopeRecommender
 from chronotope.tuning.recipe_search import search_recipes
 
 N_PROBES: Final = 64
@@ -143,6 +144,7 @@ def _manifest_fields(
         "data_version": data_version,
         "context": model.model.context,
         "attributes": model.attributes,
+        "item_context": model.item_context,
         "trained_until_s": int(training_log.occurred_s.max()),
     }
 

@@ -1,5 +1,6 @@
 """Validation of a delivery of events: the suite, and the lake's rows to compare with."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -8,8 +9,18 @@ import pyarrow as pa
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.protocols import RowCheck
+from chronotope.datasets.spec import DatasetSpec
+from chronotope.ingestion import ingest_item_context
 from chronotope.lake import Lake
-from chronotope.validation import check_events, event_type_shares, profile_rows
+from chronotope.lake.table_schemas import ITEM_CONTEXT_TABLE
+from chronotope.pipelines.results import SourceLines, TableCounts
+from chronotope.validation import (
+    check_events,
+    check_table,
+    derive_item_context_columns,
+    event_type_shares,
+    profile_rows,
+)
 
 _PROFILE_COLUMNS: Final = [c.OCCURRED_AT, c.UTC_OFFSET_MIN, c.VALUE, c.LAT, c.LON]
 
@@ -41,3 +52,37 @@ def catalog_item_ids(lake: Lake) -> pa.Array | None:
     if not lake.exists("items"):
         return None
     return lake.read("items", columns=[c.ITEM_ID]).column(0).combine_chunks()
+
+
+def item_context_counts(
+    dataset_spec: DatasetSpec,
+    lake: Lake,
+    suites: Path,
+    *,
+    run_id: str,
+    batch_rows: int,
+    posted_path: Path,
+) -> dict[str, TableCounts]:
+    """Ingest the item context; row counts by table, none if the dataset has none.
+
+    Args:
+        dataset_spec: The dataset.
+        lake: Destination of valid and refused rows.
+        suites: Folder of the validation suites.
+        run_id: Id of the delivery.
+        batch_rows: Rows of a batch.
+        posted_path: Log of the rows that were posted to a service.
+    """
+    if dataset_spec.item_context is None:
+        return {}
+    suite_path = suites / "item_context.json"
+    table_report, source_report = ingest_item_context(
+        dataset_spec,
+        row_check=check_table(suite_path, derive=derive_item_context_columns),
+        lake=lake,
+        run_id=run_id,
+        batch_rows=batch_rows,
+        posted_path=posted_path,
+    )
+    source_lines = SourceLines.from_report(source_report)
+    return {ITEM_CONTEXT_TABLE: TableCounts(**asdict(table_report), lines=source_lines)}

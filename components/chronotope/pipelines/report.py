@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chronotope.content.column_worth import read_worth
 from chronotope.content.item_map import lay_out, mapped_items
 from chronotope.content.labels.used_labels import label_counts
 from chronotope.content.summaries.stored_summaries import read_summaries
@@ -36,10 +37,12 @@ from chronotope.pipelines.results import (
     WrittenReport,
 )
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.train import ITEM_CONTEXT_FILE
 from chronotope.pipelines.trust.config import budget_text
 from chronotope.pipelines.trust.report_rows import attack_rows, exposure_rows, group_rows
 from chronotope.pipelines.trust.results import read_trust
 from chronotope.report import page
+from chronotope.report.item_context_section import item_context_rows
 from chronotope.report.item_space_section import N_COLOURS
 from chronotope.report.model_card import render_card
 from chronotope.report.plots import write_plots
@@ -134,6 +137,7 @@ def _report_data(
         ),
         columns=_column_rows(summary.columns),
         modalities=_modality_rows(summary.columns),
+        item_context=item_context_rows(read_worth(run_dir / ITEM_CONTEXT_FILE)),
         when=_time_calibration(evaluation.time),
         where=_place_rows(evaluation),
         map_points=_map_points(run_dir),

@@ -135,6 +135,17 @@ def context_columns(log: EventLog, settings: TrainSettings) -> tuple[str, ...]:
     return settings.model.context or tuple(log.context)
 
 
+def item_context_params(log: EventLog, settings: TrainSettings) -> dict[str, tuple[str, ...]]:
+    """Columns of the item context a model may read: those of the settings, by default all.
+
+    Without item context, and without a training, there is no such parameter.
+    """
+    if log.item_context is None or settings.training.is_zero_shot:
+        return {}
+    names = tuple(column.name for column in log.item_context.columns)
+    return {"item_context": settings.model.item_context or names}
+
+
 def run_search(
     features: Path, settings: TrainSettings, run_dir: Path, tracker_factory: TrackerFactory
 ) -> SearchResult:
@@ -184,12 +195,17 @@ class FoldObjective:
     def __call__(self, params: dict[str, Any], fold_idx: int, tracker: Tracker) -> float:
         """Train on the events before a fold and evaluate on its targets."""
         log, catalog = cached_features(self.features)
-        all_params = {**params, "context": context_columns(log, self.settings)}
+        columns = {"context": context_columns(log, self.settings)}
+        all_params = {**params, **columns, **item_context_params(log, self.settings)}
         model_config, training_config = configs_from_params(all_params, self.settings)
         max_targets = min(self.settings.trial_targets, training_config.max_targets)
-        # The discovery head is fitted to the finished network: no searched parameter is its own.
+        # What is fitted to the finished network has no searched parameter of its own.
         training_config = training_config.model_copy(
-            update={"max_targets": max_targets, "discovery_targets": 0}
+            update={
+                "max_targets": max_targets,
+                "discovery_targets": 0,
+                "item_context_targets": 0,
+            }
         )
         model = ChronotopeRecommender(model_config, training_config, tracker=tracker)
         evaluation = _evaluate_on_fold(

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from chronotope.compression.trace_ahead import Architecture, trace_ahead
+from chronotope.content.column_worth import save_worth
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.features.snapshot import load_features
 from chronotope.models.content_head import model_catalog
 from chronotope.pipelines.holdout import frozen_folds
 from chronotope.pipelines.pretraining.start import with_local_checkpoint
-from chronotope.pipelines.search import configs_from_params
+from chronotope.pipelines.search import configs_from_params, item_context_params
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.pipelines.trust.held_out_users import training_log
 from chronotope.training.cold_users import MIN_USERS
@@ -20,6 +21,9 @@ from chronotope.training.recommender import ChronotopeRecommender
 
 MODEL_FILE: Final = "model.pt"
 """File of a run with its trained model."""
+
+ITEM_CONTEXT_FILE: Final = "item_context.json"
+"""File of a run with the worth of the columns of the item context."""
 
 
 def train_final_model(
@@ -47,7 +51,8 @@ def train_final_model(
     log, catalog = load_features(features)
     if settings.privacy.epsilon is not None:
         return train_privately(log, catalog, settings, run_dir)
-    model_config, training_config = configs_from_params(params, settings)
+    all_params = {**params, **item_context_params(log, settings)}
+    model_config, training_config = configs_from_params(all_params, settings)
     trace_ahead(
         Architecture(
             model_config,
@@ -65,6 +70,8 @@ def train_final_model(
     model.fit(training_log(log, catalog, settings, train_end_s), catalog)
     model_path = run_dir / MODEL_FILE
     model.save(model_path)
+    if model.item_context_worth:
+        save_worth(model.item_context_worth, run_dir / ITEM_CONTEXT_FILE)
     return model_path
 
 

@@ -9,6 +9,7 @@ from chronotope.contracts.escaping import html_text
 from chronotope.report import sections
 from chronotope.report.augmentation_section import augmentation_section
 from chronotope.report.formatting import format_instant
+from chronotope.report.item_context_section import item_context_section
 from chronotope.report.item_space_section import item_space_section
 from chronotope.report.item_text_section import item_text_section
 from chronotope.report.next_basket_section import next_basket_section
@@ -27,6 +28,7 @@ _SECTIONS = (
     sections.slice_section,
     trust_section,
     sections.context_column_section,
+    item_context_section,
     sections.content_section,
     partial_dependence_section,
     sections.time_section,

@@ -192,6 +192,15 @@ class ItemPoint(_Frozen):
     label: str = Field(description="Title, or id")
 
 
+class ItemContextRow(_Frozen):
+    """Reciprocal rank that is lost without a column of the item context."""
+
+    name: str
+    lost: Estimate = Field(description="At all targets")
+    new_lost: Estimate = Field(description="At discoveries, among new items")
+    kept: bool
+
+
 class AttackRow(_Frozen):
     """Membership attack on the chosen model."""
 
@@ -234,6 +243,7 @@ class ReportData(_Frozen):
     slices: tuple[SliceRow, ...] = ()
     columns: tuple[ColumnRow, ...] = ()
     modalities: tuple[ColumnRow, ...] = ()
+    item_context: tuple[ItemContextRow, ...] = ()
     when: WhenCalibration | None = None
     where: tuple[WhereRow, ...] = ()
     item_points: tuple[ItemPoint, ...] = ()

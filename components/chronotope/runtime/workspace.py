@@ -62,6 +62,10 @@ class Workspace:
         """SQLite file of the items that were posted to a service."""
         return self.root / "data" / "interactions" / dataset / "posted_items.db"
 
+    def posted_item_context(self, dataset: str) -> Path:
+        """SQLite file of the item context that was posted to a service."""
+        return self.root / "data" / "interactions" / dataset / "posted_item_context.db"
+
     def erasures(self, dataset: str) -> Path:
         """Certificates of erasures, one file each."""
         return self.root / "data" / "erasures" / dataset

@@ -64,6 +64,12 @@ class TrainingConfig(BaseModel):
         description="Queries of users with no or few events that fit the scores of new users; 0 "
         "leaves them out.",
     )
+    item_context_targets: int = Field(
+        2_000,
+        ge=0,
+        description="Later targets on which the worth of each column of the item context is "
+        "measured; columns without worth are dropped. 0 keeps all.",
+    )
     max_wait_h: float | None = Field(
         None,
         gt=0.0,

@@ -1,5 +1,6 @@
 """Transfer of a trained network to a changed catalogue: embeddings move by id."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -27,8 +28,12 @@ _USER_TABLES: Final = {
 }
 """Tables of the user head, and the id map that their rows follow."""
 
+ITEM_CONTEXT_PREFIX: Final = "item_context_head."
+"""Prefix of the weights of the item context's levels."""
+
 _NOT_TRANSFERRED: Final = (
     TABLE_PREFIX,
+    ITEM_CONTEXT_PREFIX,
     f"{CONTENT_PREFIX}vectors",
     f"{CONTENT_PREFIX}metric",
     *(f"{USER_HEAD_PREFIX}{name}" for name in (*_USER_TABLES, "level_factors", "column_weights")),
@@ -69,6 +74,11 @@ def transfer_network(
             new_state[parameter_name] = learned_table
     if net.user_head is not None and new_net.user_head is not None:
         new_state |= _user_head_state(net.user_head, old_catalog, new_catalog)
+    if net.item_context_head is not None and new_net.item_context_head is not None:
+        weights = net.item_context_head.level_weights
+        new_state[f"{ITEM_CONTEXT_PREFIX}level_weights"] = _level_rows(
+            weights, old_catalog.item_context, new_catalog.item_context
+        )
     old_content = selected_content(old_catalog, net.config)
     new_content = selected_content(new_catalog, config)
     if net.content_head is not None and old_content is not None and new_content is not None:
@@ -98,13 +108,9 @@ def _user_head_state(
         old_table[0] = 0.0
         state[name] = torch.cat([old_table[:1], old_table[old_idx]])
     columns = _attribute_columns(new_catalog)
-    old_columns = {column.name: column for column in _attribute_columns(old_catalog)}
-    old_levels = [0] + [
-        old_columns[column.name].level(value) if column.name in old_columns else 0
-        for column in columns
-        for value in column.examples
-    ]
-    state["level_factors"] = head.level_factors[torch.tensor(old_levels)]
+    state["level_factors"] = _level_rows(
+        head.level_factors, _attribute_columns(old_catalog), columns
+    )
     weights = dict(zip(head.columns, head.column_weights.T, strict=True))
     no_weight = torch.zeros(len(head.column_weights))
     column_weights = [weights.get(column.name, no_weight) for column in columns]
@@ -112,6 +118,21 @@ def _user_head_state(
         torch.stack(column_weights, dim=1) if columns else head.column_weights[:, :0]
     )
     return {f"{USER_HEAD_PREFIX}{name}": table for name, table in state.items()}
+
+
+def _level_rows(
+    level_table: Tensor,
+    old_columns: Sequence[AttributeColumn],
+    new_columns: Sequence[AttributeColumn],
+) -> Tensor:
+    """Row of each new level: that of the same value; row 0 for a value without one."""
+    by_name = {column.name: column for column in old_columns}
+    old_levels = [0] + [
+        by_name[column.name].level(value) if column.name in by_name else 0
+        for column in new_columns
+        for value in column.examples
+    ]
+    return level_table[torch.tensor(old_levels)]
 
 
 def _attribute_columns(catalog: Catalog) -> tuple[AttributeColumn, ...]:

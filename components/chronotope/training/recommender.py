@@ -3,7 +3,6 @@
 import copy
 import json
 import tempfile
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -15,9 +14,11 @@ import torch
 from torch import Tensor
 
 from chronotope.artifact.onnx_recommender import ModelOutput
+from chronotope.content.column_worth import ColumnWorth
 from chronotope.contracts.errors import ArtifactError, ChronotopeError, ConfigError
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.item_content import ItemContent
+from chronotope.contracts.item_context import ItemContextColumn
 from chronotope.contracts.protocols import Tracker
 from chronotope.contracts.queries import Queries
 from chronotope.contracts.user_attributes import AttributeColumn, context_columns
@@ -36,6 +37,8 @@ from chronotope.training.config import TrainingConfig
 from chronotope.training.ddp import run_ddp
 from chronotope.training.discovery import fit_discovery_head
 from chronotope.training.embedding_transfer import CONTENT_PREFIX, transfer_network
+from chronotope.training.fine_tune import fine_tune
+from chronotope.training.item_context import drop_columns_without_worth
 from chronotope.training.lightning_module import NextEventModule
 from chronotope.training.prequential import (
     MIN_WIDTH,
@@ -46,7 +49,7 @@ from chronotope.training.prequential import (
     validation_sample,
 )
 from chronotope.training.pretrained_start import start_parameters
-from chronotope.training.trainer import TrainingJob, make_trainer
+from chronotope.training.trainer import TrainingJob
 
 
 class ChronotopeRecommender:
@@ -78,6 +81,7 @@ class ChronotopeRecommender:
         self._priors: Priors | None = None
         self._catalog: Catalog | None = None
         self._seen_until_s = 0
+        self.item_context_worth: tuple[ColumnWorth, ...] = ()
 
     @property
     def name(self) -> str:
@@ -114,6 +118,13 @@ class ChronotopeRecommender:
         return attributes.columns
 
     @property
+    def item_context(self) -> tuple[ItemContextColumn, ...]:
+        """Columns of the item context that the trained network's graph takes; none if unread."""
+        if self._catalog is None or self.net.item_context_head is None:
+            return ()
+        return self._catalog.item_context
+
+    @property
     def priors(self) -> Priors:
         """Priors of the latest observation.
 
@@ -141,6 +152,8 @@ class ChronotopeRecommender:
         lightning.seed_everything(self.training.seed, workers=False, verbose=False)
         net = ChronotopeNet(self.model, catalog)
         net.context_head.measure(log)
+        if net.item_context_head is None and log.item_context is not None:
+            log = replace(log, item_context=None)  # nothing reads its rows
         config = start_parameters(net, self.training)
         if config.is_zero_shot:
             self._net, self._catalog, self._seen_until_s = net.eval(), catalog, 0
@@ -164,11 +177,22 @@ class ChronotopeRecommender:
             )
             state = torch.load(best_checkpoint, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict(state)
+        self._measure_item_context(net, log, valid_rounds)
         fine_tune(net, make_batches(valid_rounds, is_training=True), progress=self.progress)
         fit_discovery_head(net, log, catalog, self.training, self.model)
         fit_cold_start(net, log, catalog, [*train_rounds, *valid_rounds], self.training)
         fit_user_head(net, log, catalog, self.training)
         self._net, self._catalog, self._seen_until_s = net.eval(), catalog, 0
+
+    def _measure_item_context(
+        self, net: ChronotopeNet, log: EventLog, later_rounds: list[PrequentialRound]
+    ) -> None:
+        """Drop columns of the item context that help nothing on the last part of the log."""
+        later = later_rounds[-1]
+        self.item_context_worth = drop_columns_without_worth(
+            net, log, later.positions, later.priors, self.training
+        )
+        self.model = self.model.model_copy(update={"item_context": net.config.item_context})
 
     def observe(self, log: EventLog) -> None:
         """Recount the priors from a longer log; parameters do not change."""
@@ -359,36 +383,3 @@ class ChronotopeRecommender:
         if self.training.n_processes == 1:
             return job.run(progress=self.progress)
         return run_ddp(job, self.training.n_processes, progress=self.progress)
-
-
-def fine_tune(
-    net: ChronotopeNet,
-    batches: RoundBatches,
-    *,
-    rate_share: float = 0.1,
-    progress: bool = False,
-) -> ChronotopeNet:
-    """Fine-tune a network in place: one pass at a share of the learning rate; returns it."""
-    config = batches.config
-    fine_tune_config = config.model_copy(
-        update={"learning_rate": rate_share * config.learning_rate}
-    )
-    module = NextEventModule(net, fine_tune_config, n_steps=len(batches))
-    trainer = make_trainer(
-        [],
-        1,
-        accelerator=config.accelerator,
-        progress=progress,
-        limit_val_batches=0,
-        enable_checkpointing=False,
-    )
-    net.train()
-    with module.threads(), _discovery_head_paused(net):
-        trainer.fit(module, batches, batches)
-    net.eval()
-    return net
-
-
-def _discovery_head_paused(net: ChronotopeNet) -> AbstractContextManager[None]:
-    """Context in which the other parts of a network are trained without the head."""
-    return nullcontext() if net.discovery_head is None else net.discovery_head.paused()

@@ -2,6 +2,7 @@
 
 from chronotope.validation.batch_drift import BatchProfile, profile_rows
 from chronotope.validation.data_docs import build_docs
+from chronotope.validation.item_context_columns import derive_item_context_columns
 from chronotope.validation.suite import check_events, check_table, event_type_shares
 from chronotope.validation.suite_folder import find_suites_folder
 
@@ -10,6 +11,7 @@ __all__ = [
     "build_docs",
     "check_events",
     "check_table",
+    "derive_item_context_columns",
     "event_type_shares",
     "find_suites_folder",
     "profile_rows",

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 import pytest
 
 from chronotope.contracts.errors import ConfigError
+from chronotope.contracts.item_context import ItemContextColumn
 from chronotope.models.config import BACKBONES, ModelConfig
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.transfer.parameter_scope import (
@@ -21,9 +22,16 @@ from chronotope.testing.recommender_suite import sample_catalog, sample_content
 
 def state_keys(backbone: str) -> set[str]:
     config = ModelConfig.model_validate(
-        {"backbone": backbone, "category_head": True, "context": ("rain",), "d_model": 8}
+        {
+            "backbone": backbone,
+            "category_head": True,
+            "context": ("rain",),
+            "item_context": ("promo",),
+            "d_model": 8,
+        }
     )
-    catalog = sample_catalog()
+    promotions = ItemContextColumn(name="promo", first=1, levels=("a",), default="no")
+    catalog = replace(sample_catalog(), item_context=(promotions,))
     return set(
         ChronotopeNet(config, replace(catalog, content=sample_content(catalog))).state_dict()
     )

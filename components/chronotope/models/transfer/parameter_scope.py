@@ -31,6 +31,7 @@ SCOPE_PATTERNS: Final[dict[ParameterScope, tuple[str, ...]]] = {
         "item_tables.*",  # categories, neighbourhoods and coordinates of the items
         "context_head.*",  # columns that one log names, with its scales
         "content_head.*",  # axes of the encoders, and modalities, of one catalogue
+        "item_context_head.*",  # levels that one log names
         "user_head.*",  # what the users of one log start with, by their attributes
         "backbone.item_embedding.*",
         "backbone.category_embedding.*",

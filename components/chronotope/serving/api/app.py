@@ -14,6 +14,7 @@ from chronotope.experiments.experiment import store_experiment
 from chronotope.inference.new_items import NewItemReader
 from chronotope.lake import Interaction, InteractionLog, Lake
 from chronotope.lake.event_labels import EventLabelLog
+from chronotope.lake.posted import PostedItemContext
 from chronotope.lake.posted_items import PostedItems
 from chronotope.registry.champion import (
     Champion,
@@ -33,6 +34,10 @@ from chronotope.serving.anomalies.live_detector import LiveDetector
 from chronotope.serving.api.demo_page import add_demo_page
 from chronotope.serving.api.docs_page import add_docs_page
 from chronotope.serving.api.explain_endpoint import explain
+from chronotope.serving.api.item_context_endpoint import (
+    ItemContextEndpoint,
+    add_item_context_endpoint,
+)
 from chronotope.serving.api.item_endpoint import ItemEndpoint, add_item_endpoints
 from chronotope.serving.api.new_item_endpoint import NewItemEndpoint, add_new_item_endpoints
 from chronotope.serving.api.predict_endpoint import predict
@@ -93,6 +98,9 @@ class Service:
         self.interaction_log = InteractionLog(workspace.interactions(settings.dataset))
         self.stored_predictions = StoredPredictions(Lake(workspace.lake(settings.dataset)))
         self.posted_items = PostedItems(workspace.posted_items(settings.dataset))
+        self.posted_item_context = PostedItemContext(
+            workspace.posted_item_context(settings.dataset)
+        )
         self.label_log = EventLabelLog(workspace.event_labels(settings.dataset))
         self.live_detector = LiveDetector(settings, self.interaction_log)
         self.new_items = _new_item_reader(settings, self.posted_items)
@@ -143,6 +151,7 @@ class Service:
         self.impression_writer.stop()
         self.interaction_log.close()
         self.posted_items.close()
+        self.posted_item_context.close()
         self.label_log.close()
         self.live_detector.close()
         if self.redis_cache is not None:
@@ -261,6 +270,8 @@ def create_app(
     add_item_endpoints(app, ItemEndpoint(settings, service.watcher), service.executor)
     new_item_endpoint = NewItemEndpoint(settings, service.watcher, service.posted_items)
     add_new_item_endpoints(app, new_item_endpoint, service.executor)
+    context_endpoint = ItemContextEndpoint(service.watcher, service.posted_item_context)
+    add_item_context_endpoint(app, context_endpoint, service.executor)
     audit_trail = AuditTrail(Workspace(settings.root).audit())
     add_label_endpoint(app, service.label_log, service.executor, audit_trail, settings.dataset)
     add_anomaly_endpoints(app, service.live_detector, service.executor)

@@ -212,7 +212,7 @@ def model_queries(prepared: PreparedRequest, user_request: UserRequest) -> Queri
     validate_context(user_request.context, loaded_champion.champion.model.manifest.context)
     context = loaded_champion.context_features(prepared.full_history, request_time)
     levels = loaded_champion.user_levels.context(user_request.user_id, user_request.attributes)
-    return history_to_queries(
+    queries = history_to_queries(
         prepared.model_history,
         prepared.user_idx,
         request_time,
@@ -220,6 +220,8 @@ def model_queries(prepared: PreparedRequest, user_request: UserRequest) -> Queri
         offset_min=user_request.utc_offset_min,
         context=context | user_request.context | levels,
     )
+    reader = loaded_champion.item_context
+    return queries if reader is None else reader.add_rows(queries)
 
 
 def resolve_request_time(user_request: UserRequest) -> datetime:

@@ -13,6 +13,7 @@ from chronotope.contracts.event_log import Int32, Int64
 from chronotope.contracts.ids import IdMap
 from chronotope.features.context_join import ContextReadings
 from chronotope.inference.history import UserHistory, history_to_queries, items_are_places
+from chronotope.inference.item_context_reader import ItemContextReader
 from chronotope.inference.item_likeness import likeness_cache
 from chronotope.inference.item_metadata import ItemMetadata, read_item_metadata
 from chronotope.inference.live_activity import with_live_activity
@@ -22,12 +23,16 @@ from chronotope.inference.recent_activity import RecentActivity, utc_midnight
 from chronotope.inference.recommend import trained_until
 from chronotope.inference.request_context import context_as_of, last_place, read_readings
 from chronotope.lake import Lake
+from chronotope.lake.table_schemas import ITEM_CONTEXT_TABLE
 from chronotope.lake.version_poller import VersionPoller
 from chronotope.registry.champion import Champion
 from chronotope.runtime.workspace import Workspace
 from chronotope.serving.model.new_item_exposure import exposed_items
 from chronotope.serving.state.event_store import EventStore
 from chronotope.serving.state.lru_cache import LruCache
+
+OPTIONAL_TABLES = ("items", "users", "context", ITEM_CONTEXT_TABLE)
+"""Tables besides the events that responses are computed from."""
 
 _CACHED_DAYS = 64  # days of recent activity in memory
 
@@ -52,6 +57,7 @@ class LoadedChampion:
         grown: The champion as it was trained, and the items that came since.
         exposed_idx: New items with hardly an event, which exploration shows, shape (n,).
         user_levels: Attributes of the users that the model reads.
+        item_context: Reader of the items' context; None if the model reads none.
     """
 
     champion: Champion
@@ -68,6 +74,7 @@ class LoadedChampion:
     grown: GrownChampion
     exposed_idx: Int64
     user_levels: UserLevels
+    item_context: ItemContextReader | None
     _recent_activity: LruCache[datetime, RecentActivity] = field(default_factory=_activity_cache)
 
     @classmethod
@@ -123,6 +130,7 @@ class LoadedChampion:
             grown,
             exposed_items(item_idx, grown, new_items),
             UserLevels.read(lake, manifest.attributes),
+            ItemContextReader.of_model(workspace, manifest, vocabulary),
         )
         loaded_champion._warm_up()
         return loaded_champion
@@ -131,7 +139,8 @@ class LoadedChampion:
     def cache_key(self) -> tuple[str, str]:
         """Model, data version and new items: a result under another key is stale."""
         new_items = f"+{self.grown.digest}" if self.grown.digest else ""
-        return self.champion.version, f"{self.data_version}{new_items}"
+        posted = "" if self.item_context is None else f"+context{self.item_context.position()}"
+        return self.champion.version, f"{self.data_version}{new_items}{posted}"
 
     @property
     def target(self) -> tuple[str, str]:
@@ -189,7 +198,7 @@ def read_data_version(version_poller: VersionPoller) -> DataVersion:
     """
     # table_version raises with the reason where the poller has none
     events = version_poller.version(EVENTS) or version_poller.lake.table_version(EVENTS)
-    optional = ((name, version_poller.version(name)) for name in ("items", "users", "context"))
+    optional = ((name, version_poller.version(name)) for name in OPTIONAL_TABLES)
     present = ((name, version) for name, version in optional if version is not None)
     return DataVersion(((EVENTS, events), *present))
 
