@@ -96,7 +96,7 @@ def artifact_row(report: ModalityReport) -> dict[str, str | int]:
     Args:
         report: Result of one modality.
     """
-    reasons = ", ".join(f"{reason}: {n_items:,}" for reason, n_items in report.reasons.items())
+    reason_texts = ", ".join(f"{reason}: {n_items:,}" for reason, n_items in report.reasons.items())
     return {
         "modality": report.modality.value,
         "encoder": report.encoder,
@@ -104,5 +104,5 @@ def artifact_row(report: ModalityReport) -> dict[str, str | int]:
         "encoded": report.n_encoded,
         "unchanged": report.n_unchanged,
         "without": report.n_missing,
-        "reasons": report.skipped or reasons,
+        "reasons": report.skipped or reason_texts,
     }

@@ -54,11 +54,11 @@ def pretrain_model(
     sources = tuple({source.dataset: source for source in ingested_sources}.values())
     run_dir = pretraining_run_dir(sources, settings)
     checkpoint = pretrain(sources, settings, run_dir)
-    evaluation = evaluate(sources, settings, run_dir, checkpoint)
-    registered = register(sources, settings, run_dir, checkpoint, evaluation)
-    publish(settings.name, checkpoint, evaluation)
+    evaluation_result = evaluate(sources, settings, run_dir, checkpoint)
+    registered = register(sources, settings, run_dir, checkpoint, evaluation_result)
+    publish(settings.name, checkpoint, evaluation_result)
     return PretrainingResult(
-        sources=sources, checkpoint=checkpoint, evaluation=evaluation, registered=registered
+        sources=sources, checkpoint=checkpoint, evaluation=evaluation_result, registered=registered
     )
 
 

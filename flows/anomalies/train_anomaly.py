@@ -52,11 +52,11 @@ def train_anomaly(
         run_dir = anomaly_run_dir(name, version, settings)
         search_result = search(name, version, settings, run_dir)
         detector_dir = fit(name, version, settings, run_dir, search_result)
-        evaluation = evaluate(name, version, settings, run_dir, detector_dir)
-        promotion = promote(name, settings, run_dir, search_result, evaluation)
-        report_path = publish(name, settings, search_result, evaluation, promotion)
+        evaluation_result = evaluate(name, version, settings, run_dir, detector_dir)
+        promotion = promote(name, settings, run_dir, search_result, evaluation_result)
+        report_path = publish(name, settings, search_result, evaluation_result, promotion)
     return AnomalyTrainingResult(
-        search=search_result, evaluation=evaluation, promotion=promotion, report=report_path
+        search=search_result, evaluation=evaluation_result, promotion=promotion, report=report_path
     )
 
 

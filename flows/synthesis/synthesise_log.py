@@ -73,9 +73,9 @@ def generate_and_measure(
     name: str, event_type: str, features: Path, folder: Path, settings: SynthesisSettings
 ) -> SynthesisResult:
     """Fit, generate, measure and write; the same seed writes the same log."""
-    log, catalog = load_features(features)
-    synthetic = synthesise(name, log, catalog, settings)
-    dataset_path = write_synthetic_log(synthetic, catalog, folder, event_type=event_type)
+    log, item_catalog = load_features(features)
+    synthetic = synthesise(name, log, item_catalog, settings)
+    dataset_path = write_synthetic_log(synthetic, item_catalog, folder, event_type=event_type)
     return SynthesisResult(folder=folder, dataset=dataset_path, figures=synthetic.figures)
 
 

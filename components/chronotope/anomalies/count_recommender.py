@@ -34,7 +34,7 @@ def count_recommender(
     """
     if (bundle_dir / MANIFEST).is_file():  # it is written last
         return bundle_dir
-    earlier_log, catalog = with_places(behaviour).before(until_s), behaviour_catalog(behaviour)
+    earlier_log, item_catalog = with_places(behaviour).before(until_s), behaviour_catalog(behaviour)
     if not len(earlier_log):
         raise NotEnoughData(
             "No events come before those that the recommender of the detector judges",
@@ -43,12 +43,12 @@ def count_recommender(
             "detector.recommender_features: false",
         )
     training = TrainingConfig(init=SHIPPED, transfer_epochs=0)
-    recommender = ChronotopeRecommender(training=training).fit(earlier_log, catalog)
+    recommender = ChronotopeRecommender(training=training).fit(earlier_log, item_catalog)
     bundle_dir.mkdir(parents=True, exist_ok=True)
     export_onnx(recommender.net, recommender.priors, bundle_dir / MODEL)
     write_bundle(
         bundle_dir,
-        catalog,
+        item_catalog,
         name="surprise",
         dataset=dataset,
         data_version=data_version,

@@ -104,8 +104,8 @@ class GraphDetector:
             features: Features of the training events.
         """
         typical_values = np.median(features.values, axis=0)
-        scores = run_graph(open_graph(graph), features.values)
-        return cls(name, features.names, typical_values, ScoreTail.of(scores), graph)
+        item_scores = run_graph(open_graph(graph), features.values)
+        return cls(name, features.names, typical_values, ScoreTail.of(item_scores), graph)
 
     @cached_property
     def session(self) -> ort.InferenceSession:
@@ -238,5 +238,7 @@ def open_graph(graph: bytes) -> ort.InferenceSession:
 
 def run_graph(session: ort.InferenceSession, values: Float32) -> Float64:
     """Scores of a graph, shape (n_events,)."""
-    (scores,) = session.run([OUTPUT_NAME], {INPUT_NAME: np.ascontiguousarray(values, np.float32)})
-    return np.asarray(scores, dtype=np.float64)
+    (item_scores,) = session.run(
+        [OUTPUT_NAME], {INPUT_NAME: np.ascontiguousarray(values, np.float32)}
+    )
+    return np.asarray(item_scores, dtype=np.float64)

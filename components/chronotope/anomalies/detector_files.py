@@ -61,7 +61,7 @@ def save_detector(detector_bundle: DetectorBundle, detector_dir: Path) -> Path:
         shutil.copytree(
             detector_bundle.recommender_dir, detector_dir / RECOMMENDER_FOLDER, dirs_exist_ok=True
         )
-    manifest = {
+    bundle_manifest = {
         "format": FORMAT,
         "name": detector_bundle.detector.name,
         "members": [_member_manifest(graph_member) for graph_member in members],
@@ -73,7 +73,7 @@ def save_detector(detector_bundle: DetectorBundle, detector_dir: Path) -> Path:
         "reads_recommender": detector_bundle.recommender_dir is not None,
     }
     with replacing(detector_dir / MANIFEST_FILE) as draft:
-        draft.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        draft.write_text(json.dumps(bundle_manifest, indent=1), encoding="utf-8")
     return detector_dir
 
 
@@ -87,19 +87,19 @@ def load_detector(detector_dir: Path) -> DetectorBundle:
         ArtifactError: A file is missing or damaged.
     """
     try:
-        manifest = json.loads((detector_dir / MANIFEST_FILE).read_text(encoding="utf-8"))
+        bundle_manifest = json.loads((detector_dir / MANIFEST_FILE).read_text(encoding="utf-8"))
         members = tuple(
-            _read_member(detector_dir, member_entry) for member_entry in manifest["members"]
+            _read_member(detector_dir, member_entry) for member_entry in bundle_manifest["members"]
         )
-        has_recommender = bool(manifest.get("reads_recommender"))
-        is_single = len(members) == 1 and members[0].name == manifest["name"]
+        has_recommender = bool(bundle_manifest.get("reads_recommender"))
+        is_single = len(members) == 1 and members[0].name == bundle_manifest["name"]
         return DetectorBundle(
-            members[0] if is_single else EnsembleDetector(members, manifest["name"]),
-            float(manifest["typical_value"]),
-            int(manifest["label_delay_days"]),
-            AlertThreshold.from_json(manifest["threshold"]),
-            int(manifest["trained_until_s"]),
-            {str(key): str(value) for key, value in manifest["facts"].items()},
+            members[0] if is_single else EnsembleDetector(members, bundle_manifest["name"]),
+            float(bundle_manifest["typical_value"]),
+            int(bundle_manifest["label_delay_days"]),
+            AlertThreshold.from_json(bundle_manifest["threshold"]),
+            int(bundle_manifest["trained_until_s"]),
+            {str(key): str(value) for key, value in bundle_manifest["facts"].items()},
             detector_dir / RECOMMENDER_FOLDER if has_recommender else None,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

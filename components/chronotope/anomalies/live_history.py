@@ -227,7 +227,7 @@ class LiveHistory:
         known_idx, item_codes = np.unique(item_idx, return_inverse=True)
         if self._lake.places is None:
             return item_codes, None
-        lat, lon = (
+        lat_deg, lon_deg = (
             np.where(known_idx < n_items, column[np.minimum(known_idx, n_items - 1)], np.nan)
             for column in (self._lake.places.lat, self._lake.places.lon)
         )
@@ -236,12 +236,12 @@ class LiveHistory:
             if not np.isnan(event.lat):
                 posted_lat[item_number], posted_lon[item_number] = event.lat, event.lon
         for code_position, item_number in enumerate(known_idx.tolist()):
-            if np.isnan(lat[code_position]) and item_number in posted_lat:
-                lat[code_position], lon[code_position] = (
+            if np.isnan(lat_deg[code_position]) and item_number in posted_lat:
+                lat_deg[code_position], lon_deg[code_position] = (
                     posted_lat[item_number],
                     posted_lon[item_number],
                 )
-        return item_codes, ItemPlaces(lat, lon)
+        return item_codes, ItemPlaces(lat_deg, lon_deg)
 
     def _user_rows(self, user_id: str) -> Int64:
         user_idx = self._user_idx.get(user_id, 0)

@@ -30,10 +30,10 @@ def plant_takeovers(behaviour: BehaviourLog, share: float, seed: int) -> Behavio
         share: Share of planted events.
         seed: Random seed.
     """
-    rng = np.random.default_rng(seed)
+    random_generator = np.random.default_rng(seed)
     n_events = len(behaviour.log)
-    planted_rows = np.flatnonzero(rng.random(n_events) < share)
-    donor_rows = rng.integers(0, n_events, len(planted_rows))
+    planted_rows = np.flatnonzero(random_generator.random(n_events) < share)
+    donor_rows = random_generator.integers(0, n_events, len(planted_rows))
     is_other = behaviour.log.user_idx[donor_rows] != behaviour.log.user_idx[planted_rows]
     planted_rows, donor_rows = planted_rows[is_other], donor_rows[is_other]
     changed_columns = {}

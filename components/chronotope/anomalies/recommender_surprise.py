@@ -90,7 +90,7 @@ def event_surprise(recommender: EventScorer, event_log: EventLog, rows: Int64) -
     start = 0
     while start < len(rows):
         batch_rows = rows[start : start + batch_size]
-        queries = queries_at(
+        query_batch = queries_at(
             event_log,
             batch_rows,
             history_len=recommender.history_len,
@@ -98,10 +98,12 @@ def event_surprise(recommender: EventScorer, event_log: EventLog, rows: Int64) -
             start_positions=start_positions,
         )
         # a user is known by the history alone, so that live and past events score alike
-        output = recommender.answer(replace(queries, user_idx=np.zeros_like(queries.user_idx)))
+        output = recommender.answer(
+            replace(query_batch, user_idx=np.zeros_like(query_batch.user_idx))
+        )
         done = slice(start, start + len(batch_rows))
         item_surprise[done] = _item_surprise(output, event_log.item_idx[batch_rows])
-        time_surprise[done] = _time_surprise(output, queries)
+        time_surprise[done] = _time_surprise(output, query_batch)
         start += len(batch_rows)
         batch_size = int(np.clip(_BATCH_SCORES // output.item_scores.shape[1], 1, _MAX_BATCH))
     return EventSurprise(item_surprise, time_surprise)
@@ -157,7 +159,7 @@ def behaviour_catalog(behaviour: BehaviourLog) -> Catalog:
     """
     n_items, no_ids = behaviour.items.size, IdMap.of([])
     has_places = behaviour.places is not None
-    lat, lon = (
+    lat_deg, lon_deg = (
         (np.full(n_items, np.nan), np.full(n_items, np.nan))
         if behaviour.places is None
         else (behaviour.places.lat, behaviour.places.lon)
@@ -168,10 +170,10 @@ def behaviour_catalog(behaviour: BehaviourLog) -> Catalog:
         places=behaviour.items if has_places else no_ids,
         categories=no_ids,
         item_category=np.zeros(n_items, np.int32),
-        item_lat=lat,
-        item_lon=lon,
-        place_lat=lat if has_places else np.full(1, np.nan),
-        place_lon=lon if has_places else np.full(1, np.nan),
+        item_lat=lat_deg,
+        item_lon=lon_deg,
+        place_lat=lat_deg if has_places else np.full(1, np.nan),
+        place_lon=lon_deg if has_places else np.full(1, np.nan),
         items_are_places=has_places,
     )
 
@@ -194,10 +196,10 @@ _opened = lru_cache(maxsize=2)(open_bundle)
 
 def _item_surprise(output: ModelOutput, item_idx: np.ndarray) -> Float64:
     """-log of the probability of the items at most as likely as the one chosen, shape (n,)."""
-    scores = output.item_scores
-    own_score = scores[np.arange(len(scores)), item_idx]
-    weight = np.exp(scores - scores.max(axis=1, keepdims=True))
-    is_as_unlikely = scores <= own_score[:, None] + 1e-6
+    item_scores = output.item_scores
+    own_score = item_scores[np.arange(len(item_scores)), item_idx]
+    weight = np.exp(item_scores - item_scores.max(axis=1, keepdims=True))
+    is_as_unlikely = item_scores <= own_score[:, None] + 1e-6
     p_value = (weight * is_as_unlikely).sum(axis=1) / weight.sum(axis=1)
     is_known = (item_idx > 0) & np.isfinite(own_score)
     surprise: Float64 = np.where(is_known, -np.log(np.maximum(p_value, _MIN_P)), _UNKNOWN)

@@ -86,12 +86,14 @@ def score_new_events(
     surprise = bundle.detector.surprise(new_features)
     is_flagged = surprise > bundle.threshold.surprise
     flagged_rows: Int64 = np.flatnonzero(is_flagged)
-    reasons = (
+    reason_texts = (
         explain_events(bundle.detector, new_features.take(flagged_rows))
         if len(flagged_rows)
         else []
     )
-    return ScoredBatch(surprise, is_flagged, dict(zip(flagged_rows.tolist(), reasons, strict=True)))
+    return ScoredBatch(
+        surprise, is_flagged, dict(zip(flagged_rows.tolist(), reason_texts, strict=True))
+    )
 
 
 def detector_features(bundle: DetectorBundle, behaviour: BehaviourLog, rows: Int64) -> FeatureTable:

@@ -156,11 +156,11 @@ class _ModelResults:
         """Predicted and true gaps of the targets, in hours."""
         for start_idx in range(0, len(positions), BATCH_SIZE):
             target_batch = positions[start_idx : start_idx + BATCH_SIZE]
-            queries = queries_at(
+            query_batch = queries_at(
                 events, target_batch, history_len=network.history_len, time_given=False
             )
-            self.mixtures.append(network.answer(queries).when)
-            gaps_s = events.occurred_s[target_batch] - queries.occurred_s[:, -1]
+            self.mixtures.append(network.answer(query_batch).when)
+            gaps_s = events.occurred_s[target_batch] - query_batch.occurred_s[:, -1]
             self.gaps_h.append(np.maximum(gaps_s / 3600, 0.0))
 
     def users(self) -> npt.NDArray[np.int64]:

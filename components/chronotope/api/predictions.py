@@ -110,9 +110,10 @@ class PredictionSource:
         self, user_id: Any, user_prediction: UserPrediction
     ) -> Iterator[tuple[Any, ...]]:
         item_metadata = self.source.loaded_champion.item_metadata
-        vocabulary, item_idx = self.source.champion.vocabulary, user_prediction.items
+        bundle_vocabulary, item_idx = self.source.champion.vocabulary, user_prediction.items
         item_ids = restored_ids(
-            [str(name) for name in vocabulary.items.names(item_idx)], self.id_types.get(c.ITEM_ID)
+            [str(name) for name in bundle_vocabulary.items.names(item_idx)],
+            self.id_types.get(c.ITEM_ID),
         )
         categories = item_metadata.categories.names(item_metadata.category_idx[item_idx])
         columns = zip(
@@ -131,7 +132,7 @@ class PredictionSource:
                 float(item_metadata.lat[catalog_idx]),
                 float(item_metadata.lon[catalog_idx]),
             )
-            item_title = vocabulary.titles[catalog_idx] or None
+            item_title = bundle_vocabulary.titles[catalog_idx] or None
             yield (
                 user_id,
                 rank,

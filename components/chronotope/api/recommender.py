@@ -147,8 +147,8 @@ class NextEventRecommender:
         from chronotope.api.trained_model import as_champion, describe_network
 
         data_version = DataVersion(((EVENTS, log.store.lake.table_version(EVENTS)),))
-        manifest = describe_network(network, log.spec.name, str(data_version), log.end)
-        self._network, self._champion = network, as_champion(network, log.index, manifest)
+        bundle_manifest = describe_network(network, log.spec.name, str(data_version), log.end)
+        self._network, self._champion = network, as_champion(network, log.index, bundle_manifest)
         self._attach(log)
 
     def _attach(self, log: Log | None) -> None:
@@ -320,12 +320,12 @@ class NextEventRecommender:
         """
         from chronotope.api.project import register_network
 
-        manifest = self._fitted.model.manifest
+        bundle_manifest = self._fitted.model.manifest
         if self._network is None or self._log is None:
             raise ConfigError(
                 "A loaded bundle is not registered again", way_out="Register what fit has trained"
             )
-        return register_network(self._network, manifest, self._log, promote=promote)
+        return register_network(self._network, bundle_manifest, self._log, promote=promote)
 
     @classmethod
     def from_registry(cls, log: Log, version: str | None = None) -> Self:
@@ -365,13 +365,16 @@ class NextEventRecommender:
     def _repr_html_(self) -> str:
         if self._champion is None:
             return html.card(repr(self), html.paragraph("not fitted", soft=True))
-        manifest, vocabulary = self._champion.model.manifest, self._champion.vocabulary
+        bundle_manifest, bundle_vocabulary = (
+            self._champion.model.manifest,
+            self._champion.vocabulary,
+        )
         card_rows = [
-            ("family", manifest.name),
-            ("items", f"{vocabulary.items.size - 1:,}"),
-            ("users in training", f"{vocabulary.users.size - 1:,}"),
-            ("events of a history read", f"{manifest.history_len:,}"),
-            ("trained until", utc_text(manifest.trained_until_s)),
+            ("family", bundle_manifest.name),
+            ("items", f"{bundle_vocabulary.items.size - 1:,}"),
+            ("users in training", f"{bundle_vocabulary.users.size - 1:,}"),
+            ("events of a history read", f"{bundle_manifest.history_len:,}"),
+            ("trained until", utc_text(bundle_manifest.trained_until_s)),
             ("start", str(self.training_config.init)),
         ]
         return html.card(

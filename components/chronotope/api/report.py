@@ -87,15 +87,19 @@ class LogReport:
     def __str__(self) -> str:
         """Counts, reasons and findings, one a line."""
         row_counts = [f"{label}: {n_rows:,}" for label, n_rows in self.counts().items()]
-        reasons = [
+        reason_texts = [
             f"  {n_rows:,} x {refusal_reason}" for refusal_reason, n_rows in self.reasons().items()
         ]
-        return "\n".join([", ".join(row_counts), *reasons, *self._lines()])
+        return "\n".join([", ".join(row_counts), *reason_texts, *self._lines()])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         row_counts = [(label, f"{n_rows:,}") for label, n_rows in self.counts().items()]
-        reasons = [(f"refused: {label}", f"{n_rows:,}") for label, n_rows in self.reasons().items()]
+        reason_texts = [
+            (f"refused: {label}", f"{n_rows:,}") for label, n_rows in self.reasons().items()
+        ]
         note_lines = [html.paragraph(note_line, soft=True) for note_line in self._lines()]
-        return html.card("Checks", html.table(["rows", ""], [*row_counts, *reasons]), *note_lines)
+        return html.card(
+            "Checks", html.table(["rows", ""], [*row_counts, *reason_texts]), *note_lines
+        )

@@ -50,10 +50,10 @@ def as_champion(network: ChronotopeRecommender, catalog: Catalog, manifest: Mani
         manifest: Sizes and data of the training.
     """
     item_titles = catalog.item_title.tolist() or [""] * catalog.n_items
-    vocabulary = Vocabulary(
+    bundle_vocabulary = Vocabulary(
         catalog.users, catalog.items, catalog.places, item_titles, catalog.categories
     )
-    return Champion(UNREGISTERED, TrainedModel(network, manifest), vocabulary)
+    return Champion(UNREGISTERED, TrainedModel(network, manifest), bundle_vocabulary)
 
 
 def describe_network(

@@ -109,18 +109,18 @@ def write_bundle(bundle_dir: Path, catalog: Catalog, **manifest_fields: object) 
     for file_path in file_paths:
         sync_file(file_path)  # durable before the manifest refers to it
     digests = {file_path.name: _file_digest(file_path) for file_path in file_paths}
-    manifest = Manifest.model_validate({**manifest_fields, "digests": digests})
-    write_json(bundle_dir / MANIFEST, manifest.model_dump(mode="json"))
-    return manifest
+    bundle_manifest = Manifest.model_validate({**manifest_fields, "digests": digests})
+    write_json(bundle_dir / MANIFEST, bundle_manifest.model_dump(mode="json"))
+    return bundle_manifest
 
 
 def _origin_deg(catalog: Catalog) -> tuple[float, float] | None:
     """Mean coordinates of the items; None if none has any, or they lie on several planes."""
     located = np.isfinite(catalog.item_lat) & np.isfinite(catalog.item_lon)
-    lat, lon = catalog.item_lat[located], catalog.item_lon[located]
-    if not len(lat) or not is_local(lat, lon):
+    lat_deg, lon_deg = catalog.item_lat[located], catalog.item_lon[located]
+    if not len(lat_deg) or not is_local(lat_deg, lon_deg):
         return None
-    return float(lat.mean()), float(lon.mean())
+    return float(lat_deg.mean()), float(lon_deg.mean())
 
 
 def _vocabulary_table(catalog: Catalog) -> pa.Table:
@@ -161,11 +161,11 @@ def read_manifest(bundle_dir: Path) -> Manifest:
         ArtifactError: A file is missing, its digest does not match, or the manifest was changed.
     """
     try:
-        manifest = Manifest.model_validate(_manifest_content(bundle_dir))
+        bundle_manifest = Manifest.model_validate(_manifest_content(bundle_dir))
         changed_files = [
             name
-            for name, digest in manifest.digests.items()
-            if _file_digest(bundle_dir / name) != digest
+            for name, content_digest in bundle_manifest.digests.items()
+            if _file_digest(bundle_dir / name) != content_digest
         ]
     except (OSError, ValueError, StoreError) as error:
         raise ArtifactError(
@@ -177,7 +177,7 @@ def read_manifest(bundle_dir: Path) -> Manifest:
             received=f"{bundle_dir}: {changed_files}",
             way_out=_WAY_OUT,
         )
-    return manifest
+    return bundle_manifest
 
 
 def bundle_checksum(bundle_dir: Path) -> str:

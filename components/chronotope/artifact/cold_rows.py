@@ -245,9 +245,9 @@ def _similar_known_items(
     known_idx = np.flatnonzero(is_known)
     no_item = np.zeros((1, axes.width), np.float32)
     known_vectors = tables[_VECTORS][known_idx].astype(np.float32)
-    vectors = np.concatenate([no_item, known_vectors, new_items.content])
-    is_warm: npt.NDArray[np.bool_] = np.arange(len(vectors)) <= len(known_idx)
-    similar_known = similar_items(ItemContent(axes, vectors), is_warm)
+    row_vectors = np.concatenate([no_item, known_vectors, new_items.content])
+    is_warm: npt.NDArray[np.bool_] = np.arange(len(row_vectors)) <= len(known_idx)
+    similar_known = similar_items(ItemContent(axes, row_vectors), is_warm)
     if not len(similar_known.item_idx):
         return no_similar
     first_new = 1 + len(known_idx)

@@ -66,8 +66,8 @@ class GrowableBundle:
         Raises:
             ArtifactError: It is damaged, or cannot take new items, with the reason.
         """
-        manifest = read_manifest(bundle_dir)
-        if INDEX in manifest.digests:
+        bundle_manifest = read_manifest(bundle_dir)
+        if INDEX in bundle_manifest.digests:
             raise ArtifactError(
                 "A catalogue that is ranked by an index takes no new items",
                 received=bundle_dir.name,
@@ -81,7 +81,7 @@ class GrowableBundle:
                 way_out=_TRAIN_AGAIN,
             )
         return cls(
-            manifest,
+            bundle_manifest,
             read_vocabulary(bundle_dir),
             read_content_axes(bundle_dir),
             model,

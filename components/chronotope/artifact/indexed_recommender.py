@@ -92,8 +92,8 @@ class IndexedRecommender:
         Raises:
             ArtifactError: It is damaged, or has no index.
         """
-        manifest = read_manifest(bundle_dir)
-        if INDEX not in manifest.digests:
+        bundle_manifest = read_manifest(bundle_dir)
+        if INDEX not in bundle_manifest.digests:
             raise ArtifactError(
                 "The bundle has no index of items",
                 received=bundle_dir,
@@ -101,9 +101,9 @@ class IndexedRecommender:
             )
         session = open_session(bundle_dir, n_threads=n_threads)
         index = ItemIndex.load(bundle_dir / INDEX)
-        has_residuals = RESIDUALS in manifest.digests
+        has_residuals = RESIDUALS in bundle_manifest.digests
         residuals = Residuals.load(bundle_dir / RESIDUALS, index) if has_residuals else None
-        return cls(session, index, manifest, residuals)
+        return cls(session, index, bundle_manifest, residuals)
 
     @property
     def session(self) -> onnxruntime.InferenceSession:
@@ -191,8 +191,8 @@ class IndexedRecommender:
         """Outputs of one run of the graph, query by query."""
         graph_inputs = self._graph.feed(queries)
         item_idx = graph_inputs["item_idx"].astype(np.int64)  # (B, H)
-        vectors = self._item_vectors(item_idx)[..., -self._vector_width :]  # (B, H, width)
-        batch_outputs = self._graph.session.run(None, graph_inputs | {"vectors": vectors})
+        row_vectors = self._item_vectors(item_idx)[..., -self._vector_width :]  # (B, H, width)
+        batch_outputs = self._graph.session.run(None, graph_inputs | {"vectors": row_vectors})
         for row in range(len(queries)):
             query, group_scores, extra_idx, extra_scores, when, place_scores = (
                 batch_output[row : row + 1] for batch_output in batch_outputs
@@ -210,8 +210,8 @@ class IndexedRecommender:
         decoded = self.index.decode(item_idx)
         if self.residuals is not None:
             decoded += self.residuals.decode(item_idx)
-        vectors: Float32 = decoded @ self.index.projection
-        return vectors
+        row_vectors: Float32 = decoded @ self.index.projection
+        return row_vectors
 
     def _item_scores(self, output: QueryOutput) -> Float32:
         item_scores = self.index.scores(output.query, group_scores=output.group_scores)

@@ -68,14 +68,14 @@ class OnnxRecommender:
         Raises:
             ArtifactError: It is damaged, or its items are ranked by an index.
         """
-        manifest = read_manifest(bundle_dir)
-        if INDEX in manifest.digests:
+        bundle_manifest = read_manifest(bundle_dir)
+        if INDEX in bundle_manifest.digests:
             raise ArtifactError(
                 "The graph of this bundle does not score items by itself",
                 received=bundle_dir,
                 way_out="Open it with open_bundle, which reads its index as well",
             )
-        return cls(open_session(bundle_dir, n_threads=n_threads), manifest)
+        return cls(open_session(bundle_dir, n_threads=n_threads), bundle_manifest)
 
     @property
     def name(self) -> str:

@@ -160,9 +160,9 @@ class AuditTrail:
         by_id = AuditSecrets.open(self.folder / SECRETS).by_id
         head, n_verified, secret_id = "", 0, ""
         for number, line in enumerate(self._lines(keep_torn=True), 1):
-            problem = _line_problem(line, number, head, by_id, secret_id)
-            if problem:
-                return TrailCheck(n_verified, head, f"line {number}: {problem}")
+            problem_text = _line_problem(line, number, head, by_id, secret_id)
+            if problem_text:
+                return TrailCheck(n_verified, head, f"line {number}: {problem_text}")
             entry = AuditEntry(**json.loads(line))
             head, n_verified, secret_id = entry.mac, number, entry.next_secret_id
         return TrailCheck(n_verified, head, self._head_problem(n_verified))

@@ -106,8 +106,8 @@ def _catalogue_text(table_name: str, table_counts: "TableCounts") -> str:
     """Row counts of items, users or context readings."""
     text = f"{table_name}: {table_counts.n_read:,} rows read, {table_counts.n_good:,} good"
     if table_counts.n_quarantined:
-        reasons = (f"{reason}: {n_rows:,}" for reason, n_rows in table_counts.reasons.items())
-        text += f", {table_counts.n_quarantined:,} quarantined ({'; '.join(reasons)})"
+        reason_texts = (f"{reason}: {n_rows:,}" for reason, n_rows in table_counts.reasons.items())
+        text += f", {table_counts.n_quarantined:,} quarantined ({'; '.join(reason_texts)})"
     return text
 
 

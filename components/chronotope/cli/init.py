@@ -112,8 +112,10 @@ def _preview(draft: "DatasetDraft") -> tuple[str, "pa.Table"]:
     except ChronotopeError as error:
         return f"The log cannot be read with this draft yet. {error}", pa.table({})
     batch = normalise(draft.spec, raw_rows)
-    reasons = Counter(pc.list_flatten(batch.refused.column(c.REASONS)).to_pylist())
-    reason_text = "".join(f"; {reason}: {n_rows:,}" for reason, n_rows in reasons.most_common())
+    reason_texts = Counter(pc.list_flatten(batch.refused.column(c.REASONS)).to_pylist())
+    reason_text = "".join(
+        f"; {reason}: {n_rows:,}" for reason, n_rows in reason_texts.most_common()
+    )
     text = (
         f"Of the first {len(raw_rows):,} rows, {len(batch.rows):,} are events and "
         f"{len(batch.refused):,} would be quarantined{reason_text}"

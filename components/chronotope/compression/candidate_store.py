@@ -155,8 +155,10 @@ class CandidateStore:
             LoadCost,
             lambda: measure_load(candidate.bundle_dir, self.queries, n_runs=self.n_runs),
         )
-        evaluation = CandidateEvaluation(quality.ndcg, quality.acc, load_cost, quality.refused)
-        return Candidate(candidate.name, candidate.bundle_dir, candidate.cost, evaluation)
+        evaluation_result = CandidateEvaluation(
+            quality.ndcg, quality.acc, load_cost, quality.refused
+        )
+        return Candidate(candidate.name, candidate.bundle_dir, candidate.cost, evaluation_result)
 
     def digest(self, recipe: Recipe) -> str:
         """Digest of the serving files; candidates with equal digests are one."""

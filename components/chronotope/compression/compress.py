@@ -85,19 +85,19 @@ class CompressionResult:
         return tuple(self._summary(candidate, front_names) for candidate in self.candidates)
 
     def _summary(self, candidate: Candidate, front_names: set[str]) -> CandidateSummary:
-        cost, evaluation = candidate.cost, candidate.evaluation
-        load_cost = None if evaluation is None else evaluation.load
+        cost, evaluation_result = candidate.cost, candidate.evaluation
+        load_cost = None if evaluation_result is None else evaluation_result.load
         return CandidateSummary(
             name=candidate.name,
             size_mb=cost.size_mb,
             p50_ms=cost.p50_ms,
             p99_ms=cost.p99_ms,
-            ndcg=None if evaluation is None else evaluation.ndcg,
-            acc=None if evaluation is None else evaluation.acc,
+            ndcg=None if evaluation_result is None else evaluation_result.ndcg,
+            acc=None if evaluation_result is None else evaluation_result.acc,
             batch_ms=None if load_cost is None else load_cost.batch_ms,
             queries_per_s=None if load_cost is None else load_cost.queries_per_s,
             rss_mb=None if load_cost is None else load_cost.rss_mb,
-            refused="" if evaluation is None else evaluation.refused,
+            refused="" if evaluation_result is None else evaluation_result.refused,
             front=candidate.name in front_names,
             chosen=candidate is self.chosen,
             why_not=rejection_reason(candidate, self.candidates, self.config),

@@ -362,7 +362,7 @@ def _code_digest() -> str:
     """Digest of the source of the networks and of the export."""
     export_files = Path(graph_template.__file__).parent.glob("export*.py")
     model_files = Path(models.__file__).parent.rglob("*.py")
-    digest = hashlib.sha256()
+    content_digest = hashlib.sha256()
     for source_path in sorted([*model_files, *export_files, Path(graph_template.__file__)]):
-        digest.update(source_path.name.encode() + source_path.read_bytes())
-    return digest.hexdigest()
+        content_digest.update(source_path.name.encode() + source_path.read_bytes())
+    return content_digest.hexdigest()

@@ -66,8 +66,8 @@ def query_graph(net: ChronotopeNet, priors: Priors) -> GraphSpec:
         ConfigError: The items have coordinates.
     """
     vector_width = 1 if net.backbone is None else net.config.d_model
-    vectors = TensorSpec("vectors", torch.float32, (BATCH, HISTORY, vector_width))
-    inputs = (*input_specs(net.config), vectors)
+    row_vectors = TensorSpec("vectors", torch.float32, (BATCH, HISTORY, vector_width))
+    inputs = (*input_specs(net.config), row_vectors)
     return graph_spec(_QueryGraph(net, priors), net.config, inputs, FactorizedOutput._fields)
 
 
@@ -91,10 +91,10 @@ def index_items(
         ConfigError: The items have coordinates.
     """
     factorized_net = FactorizedNet(net).eval()
-    vectors = item_vectors(net, priors).detach()  # (n_items, D)
-    embeddings = vectors[:, -net.config.d_model :]
+    row_vectors = item_vectors(net, priors).detach()  # (n_items, D)
+    embeddings = row_vectors[:, -net.config.d_model :]
     sample_queries = _sample_queries(factorized_net, embeddings, examples)
-    vector_array = np.ascontiguousarray(vectors.numpy())
+    vector_array = np.ascontiguousarray(row_vectors.numpy())
     index = build_index(
         vector_array,
         item_groups=catalog.item_category,

@@ -217,14 +217,16 @@ class _OpenSizes:
         return self.example_size_by_axis.setdefault(axis, next_size)
 
     def _dim(self, axis: Axis) -> object | None:
-        history = self.history
-        if isinstance(axis, int) or (axis == RECENT and history.min_recent == history.max_recent):
+        user_history = self.history
+        if isinstance(axis, int) or (
+            axis == RECENT and user_history.min_recent == user_history.max_recent
+        ):
             return None
         min_size, max_size = {
             BATCH: (1, MAX_BATCH),
             # one above the minimum: cutting a history to its own length is a special case of the
             # tracer's, though not of the graph's
-            RECENT: (history.min_recent + 1, history.max_recent),
+            RECENT: (user_history.min_recent + 1, user_history.max_recent),
             OLDER: (0, MAX_OLDER),
         }.get(axis, (1, MAX_TABLE_ROWS))
         return self.dim_by_axis.setdefault(axis, torch.export.Dim(axis, min=min_size, max=max_size))

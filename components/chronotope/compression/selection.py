@@ -99,23 +99,25 @@ def violated_bounds(
         reference: The candidate whose accuracy is the baseline of the loss.
         config: The bounds.
     """
-    reasons = list(violated_cost_bounds(candidate.cost, config))
+    reason_texts = list(violated_cost_bounds(candidate.cost, config))
     if candidate.evaluation is not None:
         ndcg_loss = reference.ndcg - candidate.ndcg
         if not ndcg_loss <= config.max_ndcg_loss:  # NaN breaks the bound
-            reasons.append(f"loses {ndcg_loss:.4f} NDCG@10, more than {config.max_ndcg_loss:g}")
-        reasons += [candidate.evaluation.refused] if candidate.evaluation.refused else []
-    return tuple(reasons)
+            reason_texts.append(
+                f"loses {ndcg_loss:.4f} NDCG@10, more than {config.max_ndcg_loss:g}"
+            )
+        reason_texts += [candidate.evaluation.refused] if candidate.evaluation.refused else []
+    return tuple(reason_texts)
 
 
 def violated_cost_bounds(cost: BundleCost, config: CompressionConfig) -> tuple[str, ...]:
     """Each bound on size and latency that a cost breaks, as a sentence."""
-    reasons = []
+    reason_texts = []
     if cost.size_mb > config.max_size_mb:
-        reasons.append(f"{cost.size_mb:.2f} MB, more than {config.max_size_mb:g}")
+        reason_texts.append(f"{cost.size_mb:.2f} MB, more than {config.max_size_mb:g}")
     if cost.p50_ms > config.max_latency_ms:
-        reasons.append(f"{cost.p50_ms:.2f} ms a query, more than {config.max_latency_ms:g}")
-    return tuple(reasons)
+        reason_texts.append(f"{cost.p50_ms:.2f} ms a query, more than {config.max_latency_ms:g}")
+    return tuple(reason_texts)
 
 
 def rejection_reason(
@@ -125,9 +127,9 @@ def rejection_reason(
     selected = select_candidate(candidates, config)
     if candidate is selected:
         return ""
-    reasons = violated_bounds(candidate, candidates[0], config)
-    if reasons:
-        return "; ".join(reasons)
+    reason_texts = violated_bounds(candidate, candidates[0], config)
+    if reason_texts:
+        return "; ".join(reason_texts)
     if candidate.evaluation is None:
         return f"larger than {selected.name}; not evaluated"
     is_larger = candidate.cost.size_mb > selected.cost.size_mb * (1 + config.size_tie)

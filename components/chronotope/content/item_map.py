@@ -40,16 +40,16 @@ def lay_out(content: ItemContent, item_idx: Int64) -> Float32:
     """
     from sklearn.manifold import TSNE  # a second to import
 
-    vectors = content.unit_blocks()[item_idx]
-    if len(vectors) < 3:
-        return np.full((len(vectors), 2), 0.5, np.float32)
+    row_vectors = content.unit_blocks()[item_idx]
+    if len(row_vectors) < 3:
+        return np.full((len(row_vectors), 2), 0.5, np.float32)
     map_layout = TSNE(
-        perplexity=min(_PERPLEXITY, (len(vectors) - 1) / 3),
+        perplexity=min(_PERPLEXITY, (len(row_vectors) - 1) / 3),
         max_iter=_N_ITERATIONS,
         init="random",
         random_state=0,
         n_jobs=1,
-    ).fit_transform(vectors)
+    ).fit_transform(row_vectors)
     lowest_xy, highest_xy = map_layout.min(axis=0), map_layout.max(axis=0)
     return np.asarray(
         (map_layout - lowest_xy) / np.maximum(highest_xy - lowest_xy, 1e-9), np.float32

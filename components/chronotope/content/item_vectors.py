@@ -166,12 +166,12 @@ def _with_further(
 ) -> ItemVectors:
     """The lake's vectors with those of further items of the same encoder."""
     row_of = {item_id: row for row, item_id in enumerate(item_ids)} if further else {}
-    vectors, is_present = known.vectors.copy(), known.is_present.copy()
+    row_vectors, is_present = known.vectors.copy(), known.is_present.copy()
     for part in further:
         is_same = part.modality is modality and part.encoder == known.encoder
-        if not is_same or part.vectors.shape[1] != vectors.shape[1]:
+        if not is_same or part.vectors.shape[1] != row_vectors.shape[1]:
             continue
         for item_id, vector in zip(part.item_ids, part.vectors, strict=True):
             if item_id in row_of and vector.any():
-                vectors[row_of[item_id]], is_present[row_of[item_id]] = vector, True
-    return ItemVectors(known.encoder, vectors, is_present)
+                row_vectors[row_of[item_id]], is_present[row_of[item_id]] = vector, True
+    return ItemVectors(known.encoder, row_vectors, is_present)

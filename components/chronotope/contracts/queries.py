@@ -137,7 +137,7 @@ def queries_at(
     known_context = (
         {n: values[positions] for n, values in log.context.items()} if time_given else {}
     )
-    queries = Queries(
+    query_batch = Queries(
         user_idx=log.user_idx[positions],
         item_idx=gather(log.item_idx),
         occurred_s=np.where(is_event, log.occurred_s[event_positions], np.int64(0)),
@@ -151,7 +151,7 @@ def queries_at(
         time_given=np.full(len(positions), time_given),
         context=known_context,
     )
-    return _with_item_context(queries, log) if time_given else queries
+    return _with_item_context(query_batch, log) if time_given else query_batch
 
 
 def _with_item_context(queries: Queries, log: EventLog) -> Queries:

@@ -128,22 +128,26 @@ class City:
 
 def build_city(city_config: CityConfig) -> City:
     """Draw the places and exploration tables of a city; deterministic for a config."""
-    rng = np.random.default_rng([city_config.seed, 0])
+    random_generator = np.random.default_rng([city_config.seed, 0])
     n_items = city_config.n_items
-    lat = _CENTRE[0] + _SPREAD_DEG[0] * rng.standard_normal(n_items)
-    lon = _CENTRE[1] + _SPREAD_DEG[1] * rng.standard_normal(n_items)
-    popularity: Float64 = np.asarray(1.0 / (1.0 + rng.permutation(n_items)), dtype=np.float64)
-    is_cold = rng.permutation(n_items) < int(city_config.cold_items * n_items)
+    lat_deg = _CENTRE[0] + _SPREAD_DEG[0] * random_generator.standard_normal(n_items)
+    lon_deg = _CENTRE[1] + _SPREAD_DEG[1] * random_generator.standard_normal(n_items)
+    popularity: Float64 = np.asarray(
+        1.0 / (1.0 + random_generator.permutation(n_items)), dtype=np.float64
+    )
+    is_cold = random_generator.permutation(n_items) < int(city_config.cold_items * n_items)
     slot_tables = [
-        _exploration_table(lat, lon, popularity * is_open, city_config.decay_km, rng)
+        _exploration_table(
+            lat_deg, lon_deg, popularity * is_open, city_config.decay_km, random_generator
+        )
         for is_open in (~is_cold, np.ones_like(is_cold))
     ]
     go_home, go_work = _weekly_probabilities()
     return City(
-        lat=lat,
-        lon=lon,
+        lat=lat_deg,
+        lon=lon_deg,
         cold=is_cold,
-        category=rng.integers(len(CATEGORIES), size=n_items, dtype=np.int32),
+        category=random_generator.integers(len(CATEGORIES), size=n_items, dtype=np.int32),
         slots=np.stack(slot_tables),
         go_home=go_home,
         go_work=go_work,

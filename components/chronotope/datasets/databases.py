@@ -52,14 +52,14 @@ def stream_query(table_spec: TableSpec, *, batch_rows: int) -> Iterator[pa.Recor
         ConfigError: A database file lies outside the folders that flows may use.
     """
     n_rows = min(batch_rows, MAX_FETCHED_ROWS)
-    with _connect(expand_url(table_spec.url or ""), table_spec.limits) as connection:
-        streaming_connection = connection.execution_options(yield_per=n_rows)
-        with _time_limit(connection, table_spec.limits):
+    with _connect(expand_url(table_spec.url or ""), table_spec.limits) as database_connection:
+        streaming_connection = database_connection.execution_options(yield_per=n_rows)
+        with _time_limit(database_connection, table_spec.limits):
             result = streaming_connection.execute(_literal_query(table_spec.query or ""))
         check_columns(table_spec, list(result.keys()), "the query")
         row_partitions = result.columns(*table_spec.needed).partitions(n_rows)
         while True:
-            with _time_limit(connection, table_spec.limits):
+            with _time_limit(database_connection, table_spec.limits):
                 partition_rows = next(row_partitions, None)
             if partition_rows is None:
                 return
@@ -97,11 +97,14 @@ def rows_since(
         else cursor_column >= sa.bindparam(None, since_value, _UNTYPED)
     )
     database_url = expand_url(url) if feed.block is None else url
-    with _connect(database_url, feed.limits) as connection, _time_limit(connection, feed.limits):
+    with (
+        _connect(database_url, feed.limits) as database_connection,
+        _time_limit(database_connection, feed.limits),
+    ):
         page_query = (
             sa.select(feed_query).where(cursor_condition).order_by(cursor_column).limit(max_rows)
         )
-        page_rows = connection.execute(page_query).fetchall()
+        page_rows = database_connection.execute(page_query).fetchall()
     return to_record_batch(feed.needed, page_rows) if page_rows else None
 
 
@@ -152,9 +155,9 @@ def _connect(url: str, limits: SourceLimits) -> Iterator[sa.Connection]:
         _require_sqlite_file(driver_url)
         engine = _engine(driver_url, limits)
         try:
-            with engine.connect() as connection:
-                _bound_statements(connection, limits)
-                yield connection
+            with engine.connect() as database_connection:
+                _bound_statements(database_connection, limits)
+                yield database_connection
         finally:
             engine.dispose()
     except (SQLAlchemyError, ImportError) as error:

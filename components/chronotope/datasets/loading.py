@@ -45,8 +45,8 @@ def load_spec(
     try:
         dataset_spec = DatasetSpec.model_validate(yaml_content)
     except ValidationError as error:
-        problems = explain_problems(error, DatasetSpec)
-        raise ConfigError(f"{yaml_path} is invalid: {problems}") from error
+        problem_texts = explain_problems(error, DatasetSpec)
+        raise ConfigError(f"{yaml_path} is invalid: {problem_texts}") from error
     for source_dir in source_folders(dataset_spec):
         require_allowed_path(source_dir)
     return dataset_spec

@@ -117,8 +117,8 @@ def normalise(
 
 def _with_cell_places(good_rows: pa.Table, resolution: int) -> pa.Table:
     """Set the H3 cell of the coordinates as the place of events that have none."""
-    lat, lon = (good_rows[column_name].to_numpy() for column_name in (c.LAT, c.LON))
-    cell_ids = cell_names(h3_cells(lat=lat, lon=lon, resolution=resolution))
+    lat_deg, lon_deg = (good_rows[column_name].to_numpy() for column_name in (c.LAT, c.LON))
+    cell_ids = cell_names(h3_cells(lat=lat_deg, lon=lon_deg, resolution=resolution))
     place_ids = pc.coalesce(good_rows[c.PLACE_ID], cell_ids)
     return good_rows.set_column(good_rows.column_names.index(c.PLACE_ID), c.PLACE_ID, place_ids)
 
@@ -232,8 +232,8 @@ class _BatchConversion:
         if numbers.null_count:
             is_unread = self._unread_numbers(column_name, raw_column, numbers)
             if is_unread.any():
-                hint = number_hint(raw_column.filter(pa.array(is_unread)), options.decimal)
-                self._refuse(is_unread, f"{column_name} is not a number{hint}")
+                hint_text = number_hint(raw_column.filter(pa.array(is_unread)), options.decimal)
+                self._refuse(is_unread, f"{column_name} is not a number{hint_text}")
         is_infinite = _bool_mask(pc.fill_null(pc.invert(pc.is_finite(numbers)), False))
         self._refuse(is_infinite, f"{column_name} is not finite")
         return numbers

@@ -71,14 +71,14 @@ def simulate_walks(city_config: CityConfig, city: City) -> Iterator[Walks]:
     for block_idx, (first_user, end_user) in enumerate(
         zip(block_edges[:-1].tolist(), block_edges[1:].tolist(), strict=True)
     ):
-        rng = np.random.default_rng([city_config.seed, 2, block_idx])
+        random_generator = np.random.default_rng([city_config.seed, 2, block_idx])
         anomaly_rng = np.random.default_rng([city_config.seed, 3, block_idx])
         block_lengths = user_lengths[first_user:end_user]
         is_takeover = taken_over(city_config.planted.takeover, block_lengths, anomaly_rng)
         block_walks = _simulate_block(
             city_config,
             city,
-            rng,
+            random_generator,
             first_user,
             block_lengths,
             is_late[first_user:end_user],
@@ -110,9 +110,11 @@ def period_s(city_config: CityConfig) -> tuple[int, int]:
 
 def _user_activity(city_config: CityConfig) -> tuple[Int64, npt.NDArray[np.bool_]]:
     """Number of events of each user, ``n_events`` in total, and the mask of cold-start users."""
-    rng = np.random.default_rng([city_config.seed, 1])
-    is_late = rng.random(city_config.n_users) < city_config.cold_users
-    activity_weights = rng.lognormal(0.0, 0.6, city_config.n_users) * np.where(is_late, 0.03, 1.0)
+    random_generator = np.random.default_rng([city_config.seed, 1])
+    is_late = random_generator.random(city_config.n_users) < city_config.cold_users
+    activity_weights = random_generator.lognormal(0.0, 0.6, city_config.n_users) * np.where(
+        is_late, 0.03, 1.0
+    )
     cumulative_events = np.round(
         np.cumsum(activity_weights) / activity_weights.sum() * city_config.n_events
     ).astype(np.int64)

@@ -133,19 +133,19 @@ class DatasetSpec(FrozenModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        problems = [
+        problem_texts = [
             *_table_problems("events", self.events, EVENTS.names, _REQUIRED_EVENT_COLUMNS),
             *_table_problems("items", self.items, ITEMS.names, (c.ITEM_ID,)),
             *_table_problems("users", self.users, USERS.names, (c.USER_ID,)),
             *_table_problems("feedback", self.feedback, EVENTS.names, _REQUIRED_EVENT_COLUMNS),
         ]
-        problems += [
+        problem_texts += [
             f"{table_label}: keep is for events and feedback only"
             for table_label, table_spec in (("items", self.items), ("users", self.users))
             if table_spec is not None and table_spec.keep
         ]
         if (self.events is None) == (self.city is None):
-            problems.append("exactly one of events and city is required")
+            problem_texts.append("exactly one of events and city is required")
         known_columns = [*EVENTS.names, *self.context_columns, *self.attribute_columns]
         stray_columns = [
             column_name
@@ -153,12 +153,12 @@ class DatasetSpec(FrozenModel):
             if column_name not in (*known_columns, ALL_COLUMNS, OCCURRENCE)
             or column_name == c.EVENT_ID
         ]
-        problems += [
+        problem_texts += [
             f"identity: {column_name!r} is not a column of the events"
             for column_name in stray_columns
         ]
         context_names = [] if self.events is None else list(self.events.context)
-        problems += [
+        problem_texts += [
             f"known_before: {column_name!r} is not a context column of the events"
             for column_name in self.known_before
             if column_name not in context_names
@@ -166,23 +166,23 @@ class DatasetSpec(FrozenModel):
         feedback_columns = (
             [*self.feedback.context, *self.feedback.attributes] if self.feedback else []
         )
-        problems += [
+        problem_texts += [
             f"feedback: {column_name!r} is not a column of the events"
             for column_name in feedback_columns
             if column_name not in known_columns
         ]
         known_columns += list(self.items.attributes) if self.items else []
-        problems += [
+        problem_texts += [
             f"context_table: another column is already named {column_name!r}"
             for column_name in self.context_table_columns
             if column_name in known_columns
         ]
         if self.events and c.UTC_OFFSET_MIN in self.events.columns and self.local_zone:
-            problems.append("events.columns.utc_offset_min and local_zone exclude each other")
+            problem_texts.append("events.columns.utc_offset_min and local_zone exclude each other")
         if self.cell_resolution is not None and self.items_are_places:
-            problems.append("cell_resolution and items_are_places exclude each other")
-        if problems:
-            raise ValueError("; ".join(problems))
+            problem_texts.append("cell_resolution and items_are_places exclude each other")
+        if problem_texts:
+            raise ValueError("; ".join(problem_texts))
         return self
 
     @property
@@ -238,18 +238,18 @@ def _table_problems(
         return []
     mapped_columns = [*table_spec.columns, *table_spec.coalesce, *table_spec.join]
     extra_columns = [*table_spec.context, *table_spec.attributes]
-    problems = [
+    problem_texts = [
         f"{table_label}: column {column_name!r} must be mapped"
         for column_name in required_columns
         if column_name not in mapped_columns
     ]
-    problems += [
+    problem_texts += [
         f"{table_label}: {column_name!r} is not a contract column; "
         "list it under context or attributes"
         for column_name in mapped_columns
         if column_name not in contract_columns or column_name == c.EVENT_ID
     ]
-    problems += [
+    problem_texts += [
         f"{table_label}: {column_name!r} is a contract column; list it under columns"
         for column_name in extra_columns
         if column_name in contract_columns
@@ -259,7 +259,7 @@ def _table_problems(
         for column_name in [*mapped_columns, *extra_columns]
         if [*mapped_columns, *extra_columns].count(column_name) > 1
     }
-    return problems + [
+    return problem_texts + [
         f"{table_label}: {column_name!r} is mapped twice"
         for column_name in sorted(repeated_columns)
     ]

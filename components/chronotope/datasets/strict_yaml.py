@@ -32,19 +32,19 @@ def read_yaml(yaml_path: Path) -> Any:
     try:
         return _parse_yaml(read_bounded(yaml_path, MAX_BYTES).decode("utf-8"))
     except RecursionError:
-        problem: object = f"it is nested more than {MAX_DEPTH} levels deep"
+        problem_text: object = f"it is nested more than {MAX_DEPTH} levels deep"
     except yaml.YAMLError as error:
-        problem = marked_problem(error)
-        way_out = parser_way_out(problem)
+        problem_text = marked_problem(error)
+        way_out = parser_way_out(problem_text)
     except UnicodeDecodeError as error:
-        problem = encoding_problem(error.object, error)
+        problem_text = encoding_problem(error.object, error)
         way_out = "Save the YAML file as UTF-8; the encoding of the log is set by `encoding` in it"
     except FileNotFoundError:
-        problem = "there is no such file"
+        problem_text = "there is no such file"
         way_out = "Correct the path"
     except (OSError, ValueError, OverflowError) as error:
-        problem = error
-    raise ConfigError(f"Cannot read {yaml_path}", received=problem, way_out=way_out)
+        problem_text = error
+    raise ConfigError(f"Cannot read {yaml_path}", received=problem_text, way_out=way_out)
 
 
 def _parse_yaml(yaml_text: str) -> Any:

@@ -87,7 +87,7 @@ _TOKEN_HINTS: Final = (
 def parser_way_out(parser_problem: str) -> str:
     """What to do about a problem that the YAML parser reports."""
     return next(
-        (hint for problem_part, hint in _TOKEN_HINTS if problem_part in parser_problem),
+        (hint_text for problem_part, hint_text in _TOKEN_HINTS if problem_part in parser_problem),
         "Correct the YAML file",
     )
 
@@ -107,13 +107,13 @@ def explain_problems(error: ValidationError, root_model: type[BaseModel]) -> str
         error: Error of the validation.
         root_model: Model that was validated, whose keys are suggested.
     """
-    problems = [
+    problem_texts = [
         f"{_field_path(details['loc'])}: {_explanation(details, root_model)}"
         for details in error.errors(include_url=False)
     ]
-    problems = list(dict.fromkeys(problems))
-    n_hidden = len(problems) - _SHOWN_PROBLEMS
-    shown_problems = problems[:_SHOWN_PROBLEMS] + (
+    problem_texts = list(dict.fromkeys(problem_texts))
+    n_hidden = len(problem_texts) - _SHOWN_PROBLEMS
+    shown_problems = problem_texts[:_SHOWN_PROBLEMS] + (
         [f"and {n_hidden:,} more"] if n_hidden > 0 else []
     )
     return "; ".join(shown_problems)

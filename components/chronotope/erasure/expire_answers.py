@@ -55,13 +55,15 @@ def expire_answers(root: Path, dataset: str, max_days: float, *, dry_run: bool =
 
 def _delete(database_path: Path, until: str, *, dry_run: bool) -> int:
     """Number of expired lists, removed with their freed pages unless ``dry_run``."""
-    connection = sqlite3.connect(database_path, timeout=_WAIT_S, isolation_level=None)
-    with closing(connection):
+    database_connection = sqlite3.connect(database_path, timeout=_WAIT_S, isolation_level=None)
+    with closing(database_connection):
         if dry_run:
-            return int(connection.execute(f"SELECT count(*) {_EXPIRED}", (until,)).fetchone()[0])
-        connection.execute("PRAGMA secure_delete = ON")
-        n_deleted = connection.execute(f"DELETE {_EXPIRED}", (until,)).rowcount
+            return int(
+                database_connection.execute(f"SELECT count(*) {_EXPIRED}", (until,)).fetchone()[0]
+            )
+        database_connection.execute("PRAGMA secure_delete = ON")
+        n_deleted = database_connection.execute(f"DELETE {_EXPIRED}", (until,)).rowcount
         if n_deleted:
-            connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            database_connection.execute("VACUUM")
+            database_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return n_deleted

@@ -90,9 +90,9 @@ def arm_results(
         out because their arm is not the one that the design assigns to the user.
     """
     arm_rows: dict[str, list[int]] = {arm.name: [] for arm in experiment.live}
-    for row_idx, exposure in enumerate(exposures):
-        if exposure.arm == experiment.arm_of(exposure.user_id).name:
-            arm_rows[exposure.arm].append(row_idx)
+    for row_idx, item_exposure in enumerate(exposures):
+        if item_exposure.arm == experiment.arm_of(item_exposure.user_id).name:
+            arm_rows[item_exposure.arm].append(row_idx)
     n_users = [len({exposures[row].user_id for row in rows}) for rows in arm_rows.values()]
     arm_shares = np.array([arm.share for arm in experiment.live])
     mismatch_p = share_mismatch(np.array(n_users), arm_shares)
@@ -141,11 +141,11 @@ def _arm_result(
         name=arm.name,
         model=arm.model,
         share=arm.share,
-        versions=tuple(sorted({exposure.version for exposure in arm_exposures})),
-        n_users=len({exposure.user_id for exposure in arm_exposures}),
+        versions=tuple(sorted({item_exposure.version for item_exposure in arm_exposures})),
+        n_users=len({item_exposure.user_id for item_exposure in arm_exposures}),
         n_lists=len(arm_exposures),
         n_hits=sum(int(hits[row].sum()) for row in rows),
-        n_fell_back=sum(exposure.fell_back for exposure in arm_exposures),
+        n_fell_back=sum(item_exposure.fell_back for item_exposure in arm_exposures),
         rate=rate,
         uplift=uplift,
         verdict=verdict,

@@ -144,11 +144,11 @@ def read_experiment(path: Path) -> Experiment:
     try:
         return Experiment.model_validate(read_yaml(path))
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}"
-            for problem in error.errors(include_url=False)
+        problem_texts = "; ".join(
+            f"{'.'.join(map(str, problem_text['loc'])) or 'file'}: {problem_text['msg']}"
+            for problem_text in error.errors(include_url=False)
         )
-        raise ConfigError(f"The experiment is invalid: {problems}", received=path) from error
+        raise ConfigError(f"The experiment is invalid: {problem_texts}", received=path) from error
     except ConfigError as error:
         raise ConfigError(
             "The experiment cannot be read",

@@ -112,7 +112,7 @@ def report_experiment(
     """
     name = None if experiment is None else experiment.name
     all_exposures = read_exposures(log, name)
-    shown = [exposure for exposure in all_exposures if exposure.shadow_of is None]
+    shown = [item_exposure for item_exposure in all_exposures if item_exposure.shadow_of is None]
     hits = attribute_hits(shown, log, window_s=limits.window_s)
     arms: tuple[ArmResult, ...] = ()
     mismatch_p, n_misplaced = 1.0, 0
@@ -122,7 +122,7 @@ def report_experiment(
             experiment, shown, hits, min_users=limits.min_users
         )
         shadows = _shadow_results(experiment, all_exposures, log, limits)
-    random_rows = [row for row, exposure in enumerate(shown) if exposure.explores]
+    random_rows = [row for row, item_exposure in enumerate(shown) if item_exposure.explores]
     random_lists = [shown[row] for row in random_rows]
     random_hits = [hits[row] for row in random_rows]
     policies = tuple(
@@ -152,7 +152,9 @@ def evaluate_policy(
         limits: Limits of attribution and verdicts.
     """
     later_rows = [
-        row for row, exposure in enumerate(exposures) if exposure.at_s > target.trained_until_s
+        row
+        for row, item_exposure in enumerate(exposures)
+        if item_exposure.at_s > target.trained_until_s
     ]
     n_known = len(exposures) - len(later_rows)
     if len({exposures[row].user_id for row in later_rows}) < max(2, limits.min_users):
@@ -178,22 +180,29 @@ def _logged_impressions(
     exposures: Sequence[Exposure], hits: Hits, target: TargetPolicy
 ) -> LoggedImpressions:
     """Logged positions, joined with the items of the target policy at the same positions."""
-    list_lengths = np.array([len(exposure.items) for exposure in exposures])
+    list_lengths = np.array([len(item_exposure.items) for item_exposure in exposures])
     position = np.concatenate([np.arange(length) for length in list_lengths])
     list_idx = np.repeat(np.arange(len(exposures)), list_lengths)
     probability, propensity, is_same_item, target_probability = (
         np.zeros(len(list_idx)) for _ in range(4)
     )
     next_row = 0
-    for exposure in exposures:
-        n_shown = len(exposure.items)
+    for item_exposure in exposures:
+        n_shown = len(item_exposure.items)
         rows = slice(next_row, next_row := next_row + n_shown)
-        target_list = target.listed(exposure.user_id, exposure.at, exposure.question)[:n_shown]
-        probability[rows], propensity[rows] = exposure.probabilities, exposure.propensities
+        target_list = target.listed(
+            item_exposure.user_id, item_exposure.at, item_exposure.question
+        )[:n_shown]
+        probability[rows], propensity[rows] = (
+            item_exposure.probabilities,
+            item_exposure.propensities,
+        )
         for slot, (item_id, item_probability) in enumerate(target_list):
-            is_same_item[rows.start + slot] = item_id == exposure.items[slot]
+            is_same_item[rows.start + slot] = item_id == item_exposure.items[slot]
             target_probability[rows.start + slot] = item_probability
-    _, user_idx = np.unique([exposure.user_id for exposure in exposures], return_inverse=True)
+    _, user_idx = np.unique(
+        [item_exposure.user_id for item_exposure in exposures], return_inverse=True
+    )
     reward = np.concatenate(hits).astype(np.float64)
     logged_q, target_q = expected_rewards(
         reward_features(probability, position),
@@ -219,15 +228,15 @@ def _shadow_results(
     log: InteractionLog,
     limits: OutcomeLimits,
 ) -> tuple[ShadowResult, ...]:
-    by_answer_id = {exposure.answer_id: exposure for exposure in all_exposures}
+    by_answer_id = {item_exposure.answer_id: item_exposure for item_exposure in all_exposures}
     results = []
     for arm in experiment.shadows:
         pairs = [
-            (exposure, by_answer_id[exposure.shadow_of])
-            for exposure in all_exposures
-            if exposure.arm == arm.name
-            and exposure.shadow_of is not None
-            and exposure.shadow_of in by_answer_id
+            (item_exposure, by_answer_id[item_exposure.shadow_of])
+            for item_exposure in all_exposures
+            if item_exposure.arm == arm.name
+            and item_exposure.shadow_of is not None
+            and item_exposure.shadow_of in by_answer_id
         ]
         shadow_hits, shown_hits = (
             attribute_hits(lists, log, window_s=limits.window_s, by_answer=False)

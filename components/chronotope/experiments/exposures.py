@@ -72,11 +72,11 @@ def read_exposures(log: InteractionLog, experiment: str | None) -> list[Exposure
     impressions = (
         _exposure(payload) for payload in _payloads(log, "impression") if c.USER_ID in payload
     )
-    exposures = (exposure for exposure in impressions if exposure is not None)
+    exposures = (item_exposure for item_exposure in impressions if item_exposure is not None)
     return [
-        exposure
-        for exposure in exposures
-        if experiment is None or exposure.experiment == experiment
+        item_exposure
+        for item_exposure in exposures
+        if experiment is None or item_exposure.experiment == experiment
     ]
 
 
@@ -99,11 +99,11 @@ def attribute_hits(
     Returns:
         Mask of the positions with a hit, for each exposure.
     """
-    hits = [np.zeros(len(exposure.items), np.bool_) for exposure in exposures]
-    answer_row = {exposure.answer_id: row for row, exposure in enumerate(exposures)}
+    hits = [np.zeros(len(item_exposure.items), np.bool_) for item_exposure in exposures]
+    answer_row = {item_exposure.answer_id: row for row, item_exposure in enumerate(exposures)}
     user_lists: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
-    for row, exposure in enumerate(exposures):
-        user_lists[exposure.user_id].append((exposure.at_s, row))
+    for row, item_exposure in enumerate(exposures):
+        user_lists[item_exposure.user_id].append((item_exposure.at_s, row))
     for lists in user_lists.values():
         lists.sort()
     for event in _payloads(log, "event"):

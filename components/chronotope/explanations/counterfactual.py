@@ -79,10 +79,10 @@ class _Search(NamedTuple):
         while remaining and removed.sum() < MAX_REMOVED:
             trials = np.repeat(removed[None], len(remaining), axis=0)
             trials[np.arange(len(remaining)), remaining] = True
-            scores = self.occlusion.run(trials)
-            best = int(scores.log_probability[:, 0].argmin())
+            item_scores = self.occlusion.run(trials)
+            best = int(item_scores.log_probability[:, 0].argmin())
             removed[remaining.pop(best)] = True
-            if scores.rank[best, 0] > list_len:
+            if item_scores.rank[best, 0] > list_len:
                 return removed
         return None
 
@@ -97,10 +97,10 @@ class _Search(NamedTuple):
 
     def counterfactual(self, removed: Mask, *, is_whole_item: bool) -> Counterfactual:
         """Rank and probability without some events."""
-        scores = self.occlusion.run(removed[None])
+        item_scores = self.occlusion.run(removed[None])
         return Counterfactual(
             np.flatnonzero(removed),
-            int(scores.rank[0, 0]),
-            float(np.exp(scores.log_probability[0, 0])),
+            int(item_scores.rank[0, 0]),
+            float(np.exp(item_scores.log_probability[0, 0])),
             is_whole_item,
         )

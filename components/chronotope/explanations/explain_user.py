@@ -109,14 +109,14 @@ def explain_user(
     options, request_time = RecommendOptions(), request_time.replace(microsecond=0)
     validate_options(options, request_time)
     champion, workspace = load(root, dataset), Workspace(root)
-    lake, vocabulary = Lake(workspace.lake(dataset)), champion.vocabulary
-    full_history = read_history(lake, user_id, request_time, vocabulary)
-    history = full_history.without_unknown()
-    metadata = read_item_metadata(lake, vocabulary, likeness_cache(workspace.cache()))
-    champion = read_live_activity(champion, lake, metadata.category_idx)
+    lake, bundle_vocabulary = Lake(workspace.lake(dataset)), champion.vocabulary
+    full_history = read_history(lake, user_id, request_time, bundle_vocabulary)
+    user_history = full_history.without_unknown()
+    item_metadata = read_item_metadata(lake, bundle_vocabulary, likeness_cache(workspace.cache()))
+    champion = read_live_activity(champion, lake, item_metadata.category_idx)
     context = request_context_of(lake, champion, options, request_time, full_history, user_id)
-    user_idx = int(vocabulary.users.index([user_id])[0])
-    query = history_to_queries(history, user_idx, request_time, context=context)
+    user_idx = int(bundle_vocabulary.users.index([user_id])[0])
+    query = history_to_queries(user_history, user_idx, request_time, context=context)
 
     def score(queries: Queries) -> Float32:
         return champion.model.answer(queries).item_scores
@@ -126,9 +126,13 @@ def explain_user(
         score, query, np.array([item_idx]), list_len=list_len, counterfactuals=True
     )
     activity = activity_before(lake, request_time, champion)
-    reason = next(explain_items(np.array([item_idx]), history, activity, vocabulary, metadata))
+    reason = next(
+        explain_items(
+            np.array([item_idx]), user_history, activity, bundle_vocabulary, item_metadata
+        )
+    )
     terms = champion_terms(root, dataset, champion, query, item_idx)
-    outcome = _Outcome(item_idx, explanation, history, champion, reason, terms)
+    outcome = _Outcome(item_idx, explanation, user_history, champion, reason, terms)
     return _user_explanation(dataset, user_id, request_time, outcome)
 
 
@@ -146,22 +150,22 @@ class _Outcome(NamedTuple):
 def _user_explanation(
     dataset: str, user_id: str, request_time: datetime, outcome: _Outcome
 ) -> UserExplanation:
-    item_idx, explanation, history, champion, reason, terms = outcome
-    counterfactual, vocabulary = explanation.counterfactual, champion.vocabulary
+    item_idx, explanation, user_history, champion, reason, terms = outcome
+    counterfactual, bundle_vocabulary = explanation.counterfactual, champion.vocabulary
     removed_rows = [] if counterfactual is None else counterfactual.position.tolist()
     return UserExplanation(
         dataset=dataset,
         version=champion.version,
         user_id=user_id,
         request_time=request_time,
-        item_id=str(vocabulary.items.name(item_idx)),
-        title=vocabulary.titles[item_idx] or "",
+        item_id=str(bundle_vocabulary.items.name(item_idx)),
+        title=bundle_vocabulary.titles[item_idx] or "",
         rank=explanation.rank,
         probability=explanation.probability,
         reason=reason,
-        why=why_text(explanation, history, vocabulary, reason),
-        events=_influential(explanation, history, champion),
-        removed=tuple(_named_event(row, history, champion) for row in removed_rows),
+        why=why_text(explanation, user_history, bundle_vocabulary, reason),
+        events=_influential(explanation, user_history, champion),
+        removed=tuple(_named_event(row, user_history, champion) for row in removed_rows),
         rank_without_removed=None if counterfactual is None else counterfactual.rank,
         terms=terms,
     )

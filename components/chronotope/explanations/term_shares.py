@@ -57,10 +57,10 @@ def champion_terms(
     from chronotope.training.score_decomposition import recommender_terms
 
     try:
-        catalog = load_features(info.features)[1]
-        if not catalog.items.ids.equals(champion.vocabulary.items.ids):
+        item_catalog = load_features(info.features)[1]
+        if not item_catalog.items.ids.equals(champion.vocabulary.items.ids):
             return ()
-        model = ChronotopeRecommender.load(info.run / NETWORK_FILE, catalog)
+        model = ChronotopeRecommender.load(info.run / NETWORK_FILE, item_catalog)
         terms = recommender_terms(model, query)
     except (ArtifactError, ConfigError, SourceError):
         return ()

@@ -137,10 +137,10 @@ def build_features(
             _write_content(draft_dir, items, content)
         _write_users(draft_dir, users)
         _write_item_context(draft_dir, item_context, config)
-        digest = _digest(config, data_version or _content_digest(draft_dir))
-        _write_meta(draft_dir, digest, config)
-        _publish(draft_dir, out / digest)
-    return read_ref(out / digest)
+        content_digest = _digest(config, data_version or _content_digest(draft_dir))
+        _write_meta(draft_dir, content_digest, config)
+        _publish(draft_dir, out / content_digest)
+    return read_ref(out / content_digest)
 
 
 def read_ref(snapshot_dir: Path) -> FeatureRef:
@@ -228,22 +228,24 @@ def _write_tables(
         _translated_duckdb_errors(),
         duckdb.connect(
             config={"memory_limit": DUCKDB_MEMORY, "temp_directory": spill_dir}
-        ) as connection,
+        ) as database_connection,
     ):
-        register_sources(connection, events, items, config)
-        connection.execute(queries.EVENTS, {"types": list(config.event_types)})
-        if connection.execute("SELECT count(*) FROM ev").fetchall()[0][0] == 0:
+        register_sources(database_connection, events, items, config)
+        database_connection.execute(queries.EVENTS, {"types": list(config.event_types)})
+        if database_connection.execute("SELECT count(*) FROM ev").fetchall()[0][0] == 0:
             raise NotEnoughData(
                 "No events are left to build features from",
                 received=f"event types {list(config.event_types)}",
                 way_out="Ingest events, or select other event types",
             )
-        connection.register("content_ids", content_ids)
-        connection.execute(queries.INDICES)
-        connection.execute(queries.ITEM_PLACES if config.items_are_places else queries.EVENT_PLACES)
-        context_join.join_context(connection, readings, config.context_table)
+        database_connection.register("content_ids", content_ids)
+        database_connection.execute(queries.INDICES)
+        database_connection.execute(
+            queries.ITEM_PLACES if config.items_are_places else queries.EVENT_PLACES
+        )
+        context_join.join_context(database_connection, readings, config.context_table)
         for table_name in TABLES:
-            table_query = connection.sql(queries.SNAPSHOT_TABLES[table_name])
+            table_query = database_connection.sql(queries.SNAPSHOT_TABLES[table_name])
             batch_reader = table_query.to_arrow_reader(_ROW_GROUP_ROWS)
             _write(batch_reader, draft_dir / f"{table_name}.parquet")
 
@@ -288,9 +290,9 @@ def _write_content(draft_dir: Path, items: pa.Table, content: ItemContent) -> No
     snapshot_ids = pq.read_table(draft_dir / "items.parquet", columns=["id"]).column("id")
     rows = pc.index_in(snapshot_ids, items.column(c.ITEM_ID).combine_chunks())
     row_idx = np.asarray(rows.fill_null(-1).to_numpy(), np.int64)
-    vectors = np.zeros((1 + len(row_idx), content.axes.width), np.float32)
-    vectors[1:][row_idx >= 0] = content.vectors[row_idx[row_idx >= 0]]
-    np.save(draft_dir / CONTENT_VECTORS, vectors, allow_pickle=False)
+    row_vectors = np.zeros((1 + len(row_idx), content.axes.width), np.float32)
+    row_vectors[1:][row_idx >= 0] = content.vectors[row_idx[row_idx >= 0]]
+    np.save(draft_dir / CONTENT_VECTORS, row_vectors, allow_pickle=False)
     content.axes.save(draft_dir / CONTENT_AXES)
 
 

@@ -58,9 +58,9 @@ def load_features(snapshot_dir: Path) -> tuple[EventLog, Catalog]:
             received=f"{snapshot_dir}: {error}",
             way_out=f"Delete {snapshot_dir} and call build_features",
         ) from error
-    catalog = _catalog(catalog_tables, config)
+    item_catalog = _catalog(catalog_tables, config)
     return replace(event_log, item_context=item_context), replace(
-        catalog,
+        item_catalog,
         content=content,
         user_attributes=user_attributes,
         item_context=() if item_context is None else item_context.columns,
@@ -71,8 +71,8 @@ def _content(snapshot_dir: Path) -> ItemContent | None:
     """Content of the items; None in a snapshot without any."""
     if not (snapshot_dir / CONTENT_VECTORS).is_file():
         return None
-    vectors = np.load(snapshot_dir / CONTENT_VECTORS, allow_pickle=False)
-    return ItemContent(ContentAxes.load(snapshot_dir / CONTENT_AXES), vectors)
+    row_vectors = np.load(snapshot_dir / CONTENT_VECTORS, allow_pickle=False)
+    return ItemContent(ContentAxes.load(snapshot_dir / CONTENT_AXES), row_vectors)
 
 
 def _item_context(snapshot_dir: Path) -> ItemContext | None:

@@ -64,8 +64,10 @@ class AnomalyGuard:
         )
         known_ids = set(self.history[c.EVENT_ID].filter(is_known).to_pylist())
         # a delivery that is repeated after a kill does not count for itself twice
-        history = self.history.filter(pc.invert(is_known))
-        scored_batch = score_new_events(self.bundle, history, ingest_batch.rows, self.posted_labels)
+        user_history = self.history.filter(pc.invert(is_known))
+        scored_batch = score_new_events(
+            self.bundle, user_history, ingest_batch.rows, self.posted_labels
+        )
         is_held = np.array(
             [
                 event_id not in known_ids

@@ -194,10 +194,10 @@ def _champion_state(
             can_warm_start=False,
             cold_start_reason="no champion",
         )
-    log, catalog = load_features(features)
+    log, item_catalog = load_features(features)
     train_settings = read_settings(champion.run, workspace.root)
     n_new_events = _count_training_events(log, train_settings, champion.trained_until_s)
-    blocking_reason = cold_start_reason(catalog, champion.features, champion.run / "model.pt")
+    blocking_reason = cold_start_reason(item_catalog, champion.features, champion.run / "model.pt")
     return ChampionState(
         version=champion.version,
         age_days=_age_days(

@@ -111,7 +111,7 @@ def forecast_times(
         Hours, shape (B, 3); NaN without a time forecast.
     """
     forecast_hours = np.full((len(histories), len(levels)), np.nan)
-    has_history = np.array([len(history) > 0 for history in histories], np.bool_)
+    has_history = np.array([len(user_history) > 0 for user_history in histories], np.bool_)
     rows = np.flatnonzero(has_history)
     if not len(rows):
         return forecast_hours

@@ -56,10 +56,10 @@ class ItemLikeness:
         Args:
             content: Content of the catalogue; index 0 is the unknown item.
         """
-        vectors = content.unit_blocks()
-        length = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors = (vectors / np.maximum(length, 1e-12)).astype(np.float32)
-        return cls(vectors, _alike_from(vectors), content.axes)
+        row_vectors = content.unit_blocks()
+        length = np.linalg.norm(row_vectors, axis=1, keepdims=True)
+        row_vectors = (row_vectors / np.maximum(length, 1e-12)).astype(np.float32)
+        return cls(row_vectors, _alike_from(row_vectors), content.axes)
 
     @property
     def encoders(self) -> dict[str, str]:
@@ -151,9 +151,9 @@ def likeness_cache(cache_dir: Path) -> ContentCache:
 
 def _likeness_digest(version: str, vocabulary: Vocabulary) -> str:
     """Digest of all that decides on the likeness of a model's items."""
-    digest = hashlib.blake2b(f"{_CACHE_VERSION}\n{version}\n".encode(), digest_size=16)
-    digest.update(json.dumps(vocabulary.items.ids.to_pylist()).encode())
-    return digest.hexdigest()
+    content_digest = hashlib.blake2b(f"{_CACHE_VERSION}\n{version}\n".encode(), digest_size=16)
+    content_digest.update(json.dumps(vocabulary.items.ids.to_pylist()).encode())
+    return content_digest.hexdigest()
 
 
 def _to_bytes(likeness: ItemLikeness | None) -> bytes:

@@ -78,25 +78,30 @@ def read_item_metadata(
         new_vectors: Their vectors.
     """
     likeness = read_item_likeness(lake, vocabulary, cache, new_vectors)
-    lat, lon = np.full((2, vocabulary.items.size), np.nan)
+    lat_deg, lon_deg = np.full((2, vocabulary.items.size), np.nan)
     category_idx, categories = np.zeros(vocabulary.items.size, np.int32), IdMap.of(_no_text())
     confidence: Float32 | None = None
-    catalog = _catalogue(lake, new_rows or {})
-    if catalog is not None:
-        item_idx = vocabulary.items.index(catalog[c.ITEM_ID])
-        item_categories = pc.coalesce(catalog[c.CATEGORY], catalog[c.PREDICTED_CATEGORY])
+    item_catalog = _catalogue(lake, new_rows or {})
+    if item_catalog is not None:
+        item_idx = vocabulary.items.index(item_catalog[c.ITEM_ID])
+        item_categories = pc.coalesce(item_catalog[c.CATEGORY], item_catalog[c.PREDICTED_CATEGORY])
         categories = IdMap.of(item_categories)
         category_idx[item_idx] = categories.index(item_categories)
-        lat[item_idx], lon[item_idx] = catalog[c.LAT].to_numpy(), catalog[c.LON].to_numpy()
-        confidence = _category_confidence(catalog[c.CATEGORY_CONFIDENCE], item_idx, len(lat))
-        lat[0] = lon[0] = np.nan
+        lat_deg[item_idx], lon_deg[item_idx] = (
+            item_catalog[c.LAT].to_numpy(),
+            item_catalog[c.LON].to_numpy(),
+        )
+        confidence = _category_confidence(
+            item_catalog[c.CATEGORY_CONFIDENCE], item_idx, len(lat_deg)
+        )
+        lat_deg[0] = lon_deg[0] = np.nan
         category_idx[0] = 0
     if items_are_places(vocabulary):
-        place_lat, place_lon = lat, lon
+        place_lat, place_lon = lat_deg, lon_deg
     else:
         place_lat, place_lon = _place_coordinates(lake, vocabulary.places)
     return ItemMetadata(
-        lat, lon, place_lat, place_lon, categories, category_idx, likeness, confidence
+        lat_deg, lon_deg, place_lat, place_lon, categories, category_idx, likeness, confidence
     )
 
 
@@ -142,18 +147,18 @@ def _catalogue(lake: Lake, new_rows: Mapping[str, ItemRow]) -> pa.Table | None:
 
 
 def _place_coordinates(lake: Lake, places: IdMap) -> tuple[Float64, Float64]:
-    lat, lon = np.full((2, places.size), np.nan)
+    lat_deg, lon_deg = np.full((2, places.size), np.nan)
     is_located = pc.field(c.LAT).is_valid() & pc.field(c.PLACE_ID).is_valid()
     columns = [c.PLACE_ID, c.LAT, c.LON]
     located_events = lake.dataset("events").to_table(columns=columns, filter=is_located)
     place_means = located_events.group_by(c.PLACE_ID).aggregate([(c.LAT, "mean"), (c.LON, "mean")])
     place_idx = places.index(place_means[c.PLACE_ID])
-    lat[place_idx], lon[place_idx] = (
+    lat_deg[place_idx], lon_deg[place_idx] = (
         place_means[f"{c.LAT}_mean"].to_numpy(),
         place_means[f"{c.LON}_mean"].to_numpy(),
     )
-    lat[0] = lon[0] = np.nan
-    return lat, lon
+    lat_deg[0] = lon_deg[0] = np.nan
+    return lat_deg, lon_deg
 
 
 def _no_text() -> pa.Array:

@@ -107,25 +107,27 @@ class NewItemEncoder:
             return EncodedItems(item_ids, no_content, (), {}, 0)
         item_ids = self._encodable(axes, rows)
         chosen_rows = {item_id: rows[item_id] for item_id in item_ids}
-        reasons: dict[str, tuple[str, ...]] = {}
-        vectors = []
+        reason_texts: dict[str, tuple[str, ...]] = {}
+        row_vectors = []
         for modality_axes in axes.parts:
             part_vectors, part_reasons = self._encode_part(modality_axes, chosen_rows)
-            vectors.append(
+            row_vectors.append(
                 FurtherVectors(
                     Modality(modality_axes.modality), modality_axes.encoder, item_ids, part_vectors
                 )
             )
             for item_id, missing_reason in part_reasons.items():
-                reasons[item_id] = (
-                    *reasons.get(item_id, ()),
+                reason_texts[item_id] = (
+                    *reason_texts.get(item_id, ()),
                     f"{modality_axes.modality}: {missing_reason}",
                 )
         content = axes.project(
-            {modality_axes.modality.value: modality_axes.vectors for modality_axes in vectors},
+            {modality_axes.modality.value: modality_axes.vectors for modality_axes in row_vectors},
             axes.encoders,
         )
-        return EncodedItems(item_ids, content, tuple(vectors), reasons, len(rows) - len(item_ids))
+        return EncodedItems(
+            item_ids, content, tuple(row_vectors), reason_texts, len(rows) - len(item_ids)
+        )
 
     def _encodable(self, axes: ContentAxes, rows: Mapping[str, ItemRow]) -> tuple[str, ...]:
         """Items that were encoded before, and the first of the others."""
@@ -148,22 +150,24 @@ class NewItemEncoder:
         self, modality_axes: ModalityAxes, rows: Mapping[str, ItemRow]
     ) -> tuple[Vectors, dict[str, str]]:
         """Vectors of one modality, and why an item has none."""
-        vectors = np.zeros((len(rows), len(modality_axes.mean)), np.float32)
+        row_vectors = np.zeros((len(rows), len(modality_axes.mean)), np.float32)
         model_encoder = self._encoder(modality_axes)
         if isinstance(model_encoder, str):
-            return vectors, dict.fromkeys(rows, model_encoder)
+            return row_vectors, dict.fromkeys(rows, model_encoder)
         self._encode_missing(modality_axes.encoder, model_encoder, rows)
         encoding_results = {
             item_id: self._results[modality_axes.encoder, item_id] for item_id in rows
         }
         for item_position, encoding_result in enumerate(encoding_results.values()):
             if encoding_result.reason is None:
-                vectors[item_position] = encoding_result.vector
-        reasons = {
+                row_vectors[item_position] = encoding_result.vector
+        reason_texts = {
             item_id: encoding_result.reason for item_id, encoding_result in encoding_results.items()
         }
-        return vectors, {
-            item_id: missing_reason for item_id, missing_reason in reasons.items() if missing_reason
+        return row_vectors, {
+            item_id: missing_reason
+            for item_id, missing_reason in reason_texts.items()
+            if missing_reason
         }
 
     def _encode_missing(
@@ -184,8 +188,12 @@ class NewItemEncoder:
             or self._results[identity, item_id].is_outdated(column_values, now_s)
         ]
         if missing_ids:
-            vectors, reasons = model_encoder.encode([rows[item_id] for item_id in missing_ids])
-            for item_id, vector, missing_reason in zip(missing_ids, vectors, reasons, strict=True):
+            row_vectors, reason_texts = model_encoder.encode(
+                [rows[item_id] for item_id in missing_ids]
+            )
+            for item_id, vector, missing_reason in zip(
+                missing_ids, row_vectors, reason_texts, strict=True
+            ):
                 encoding_result = _Result(item_inputs[item_id], vector, missing_reason, now_s)
                 self._results[identity, item_id] = encoding_result
 

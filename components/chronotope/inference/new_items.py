@@ -222,9 +222,9 @@ class NewItemReader:
         item_rows = {item_id: item_rows[item_id] for item_id in encoded_items.item_ids}
         if not item_rows:
             return GrownChampion(champion, champion, n_waiting=encoded_items.n_waiting)
-        digest = _digest(item_rows, encoded_items.content)
+        content_digest = _digest(item_rows, encoded_items.content)
         known_digest, known_grown = self._grown.get(champion.version, ("", None))
-        if known_grown is not None and known_digest == digest:
+        if known_grown is not None and known_digest == content_digest:
             return replace(
                 known_grown, n_waiting=encoded_items.n_waiting, reasons=encoded_items.reasons
             )
@@ -238,9 +238,9 @@ class NewItemReader:
             encoded_items.reasons,
             encoded_items.vectors,
             encoded_items.n_waiting,
-            digest=digest,
+            digest=content_digest,
         )
-        _keep_latest(self._grown, champion.version, (digest, grown))
+        _keep_latest(self._grown, champion.version, (content_digest, grown))
         _LOG.info("Version %s has %d new items", champion.version, len(item_rows))
         return grown
 
@@ -323,8 +323,8 @@ def _new_items(
 
 
 def _digest(item_rows: Mapping[str, ItemRow], content: Float32) -> str:
-    digest = hashlib.blake2b(
+    content_digest = hashlib.blake2b(
         json.dumps(item_rows, sort_keys=True, default=str).encode(), digest_size=8
     )
-    digest.update(content.tobytes())
-    return digest.hexdigest()
+    content_digest.update(content.tobytes())
+    return content_digest.hexdigest()

@@ -224,14 +224,14 @@ def describe_items(
     metadata: ItemMetadata,
 ) -> tuple[RecommendedItem, ...]:
     """Recommended items with titles, coordinates, distances and reasons."""
-    lat, lon = metadata.lat[item_idx], metadata.lon[item_idx]
+    lat_deg, lon_deg = metadata.lat[item_idx], metadata.lon[item_idx]
     item_rows = zip(
         vocabulary.items.names(item_idx),
         item_idx.tolist(),
         ranking.probabilities(item_idx),
-        lat.tolist(),
-        lon.tolist(),
-        _distance_km(lat, lon, options).tolist(),
+        lat_deg.tolist(),
+        lon_deg.tolist(),
+        _distance_km(lat_deg, lon_deg, options).tolist(),
         metadata.categories.names(metadata.category_idx[item_idx]),
         explain_items(item_idx, history, activity, vocabulary, metadata),
         metadata.confidences(item_idx),
@@ -242,14 +242,14 @@ def describe_items(
             id=str(name),
             title=vocabulary.titles[i] or "",
             probability=probability,
-            lat=none_if_nan(lat),
-            lon=none_if_nan(lon),
+            lat=none_if_nan(lat_deg),
+            lon=none_if_nan(lon_deg),
             distance_km=none_if_nan(km),
             category=category,
             reason=reason,
             category_confidence=confidence,
         )
-        for name, i, probability, lat, lon, km, category, reason, confidence in item_rows
+        for name, i, probability, lat_deg, lon_deg, km, category, reason, confidence in item_rows
     )
 
 

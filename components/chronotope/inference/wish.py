@@ -84,8 +84,8 @@ class WishScorer:
         has_content = likeness.vectors.any(axis=1)
         present = cosine[has_content]
         deviation = max(float(present.std()), 1e-6)
-        scores = WISH_WEIGHT * (cosine - present.mean()) / deviation
-        return np.where(has_content, scores, 0.0).astype(np.float32)
+        item_scores = WISH_WEIGHT * (cosine - present.mean()) / deviation
+        return np.where(has_content, item_scores, 0.0).astype(np.float32)
 
     def _encoder(self, identity: str) -> Encoder:
         """Encoder of an identity, of the lake or of an installed package."""

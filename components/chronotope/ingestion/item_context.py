@@ -63,13 +63,15 @@ def ingest_item_context(
         _merge_posted(posted_path, lake, schema)
     for refused_rows in delivery.refused:  # not while a table is written: Delta does not nest
         lake.quarantine(refused_rows)
-    reasons = delivery.reasons + quarantine_lines(source_report, delivery.source_name, run_id, lake)
-    n_lines = reasons.total() - delivery.reasons.total()
+    reason_texts = delivery.reasons + quarantine_lines(
+        source_report, delivery.source_name, run_id, lake
+    )
+    n_lines = reason_texts.total() - delivery.reasons.total()
     report = TableReport(
         n_read=delivery.n_read + n_lines,
         n_good=delivery.n_read - delivery.n_refused,
         n_quarantined=delivery.n_refused + n_lines,
-        reasons=dict(reasons.most_common()),
+        reasons=dict(reason_texts.most_common()),
     )
     return report, source_report
 

@@ -138,15 +138,18 @@ def _too_fast(
 ) -> Mask:
     """Mask of events reached faster than the limit from the previous event with coordinates."""
     is_noise = np.zeros(len(user_idx), dtype=np.bool_)
-    lat, lon = (
+    lat_deg, lon_deg = (
         np.asarray(pc.fill_null(events.column(column_name), np.nan).to_numpy())
         for column_name in (c.LAT, c.LON)
     )
-    located_rows = np.flatnonzero(np.isfinite(lat) & np.isfinite(lon))
+    located_rows = np.flatnonzero(np.isfinite(lat_deg) & np.isfinite(lon_deg))
     row_order = located_rows[np.lexsort((event_times_s[located_rows], user_idx[located_rows]))]
     earlier_rows, later_rows = row_order[:-1], row_order[1:]
     distance_km = haversine_km(
-        lat=lat[earlier_rows], lon=lon[earlier_rows], to_lat=lat[later_rows], to_lon=lon[later_rows]
+        lat=lat_deg[earlier_rows],
+        lon=lon_deg[earlier_rows],
+        to_lat=lat_deg[later_rows],
+        to_lon=lon_deg[later_rows],
     )
     gap_h = np.maximum(event_times_s[later_rows] - event_times_s[earlier_rows], 1.0) / 3600
     is_noise[later_rows] = (user_idx[earlier_rows] == user_idx[later_rows]) & (

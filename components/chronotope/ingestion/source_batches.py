@@ -63,5 +63,5 @@ def normalise_batch(
 
 def delivery_id(dataset_spec: DatasetSpec) -> str:
     """Id of a delivery, equal for the same source, so that quarantined rows are stored once."""
-    digest = hashlib.sha256(dataset_spec.model_dump_json().encode()).hexdigest()
-    return f"{dataset_spec.name}-{digest[:12]}"
+    content_digest = hashlib.sha256(dataset_spec.model_dump_json().encode()).hexdigest()
+    return f"{dataset_spec.name}-{content_digest[:12]}"

@@ -154,12 +154,12 @@ def _merged_rows(
         "temp_directory": str(scratch_dir),
     }
     try:
-        with duckdb.connect(config=settings) as connection:
-            connection.execute("SET enable_progress_bar = false")
-            connection.register("staged", staged)
-            connection.register("previous", previous)
-            connection.register("replaced_users", pa.table({c.USER_ID: replaced_users}))
-            reader = connection.sql(_MERGED).to_arrow_reader(_BATCH_ROWS)
+        with duckdb.connect(config=settings) as database_connection:
+            database_connection.execute("SET enable_progress_bar = false")
+            database_connection.register("staged", staged)
+            database_connection.register("previous", previous)
+            database_connection.register("replaced_users", pa.table({c.USER_ID: replaced_users}))
+            reader = database_connection.sql(_MERGED).to_arrow_reader(_BATCH_ROWS)
             cast_batches = (batch.cast(PREDICTIONS) for batch in reader)
             yield pa.RecordBatchReader.from_batches(PREDICTIONS, cast_batches)
     except duckdb.Error as error:

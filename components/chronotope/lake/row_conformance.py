@@ -106,10 +106,10 @@ def first_occurrence_mask(keys: pa.ChunkedArray) -> npt.NDArray[np.bool_] | None
 
 def row_hashes(table_rows: pa.Table) -> npt.NDArray[np.uint64]:
     """64-bit hash of the values of each row, shape (n_rows,), of this version of DuckDB."""
-    with duckdb.connect() as connection:
-        connection.register("hashed_rows", table_rows)
+    with duckdb.connect() as database_connection:
+        database_connection.register("hashed_rows", table_rows)
         columns = [duckdb.ColumnExpression(name) for name in table_rows.column_names]
-        hashes = connection.table("hashed_rows").select(
+        hashes = database_connection.table("hashed_rows").select(
             duckdb.FunctionExpression("hash", *columns).alias("row_hash")
         )
         return np.asarray(hashes.fetchnumpy()["row_hash"], np.uint64)

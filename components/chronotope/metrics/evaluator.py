@@ -101,10 +101,10 @@ def evaluate(
     ranked = _Ranked.empty(len(positions))
     is_covered = np.zeros(n_items, dtype=np.bool_)
     for batch_idx in _batches(model, log, positions, n_history, batch_size, rounds):
-        queries = build_queries(
+        query_batch = build_queries(
             positions[batch_idx], time_given=time_given, place_given=place_given
         )
-        item_scores = _score_batch(model, queries, n_items)  # (B, n_items)
+        item_scores = _score_batch(model, query_batch, n_items)  # (B, n_items)
         ranked.put(batch_idx, _rank_batch(log, spans, positions[batch_idx], item_scores))
         if coverage_k is not None:
             is_covered[top_items(item_scores, coverage_k)] = True

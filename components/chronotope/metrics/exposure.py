@@ -83,15 +83,15 @@ def list_exposure(
     shares = is_tail[lists] @ weight  # (n_targets,)
     demand = is_tail[target_items].astype(np.float64)
     all_weights = np.tile(weight, len(lists))
-    exposure = np.bincount(lists.ravel(), all_weights, minlength=len(n_events))
+    item_exposure = np.bincount(lists.ravel(), all_weights, minlength=len(n_events))
     popularity = n_events.astype(np.float64)
     target_popularity = max(float(popularity[target_items].mean()), 1e-12)
     return ListExposure(
         tail_share=bootstrap_interval(shares, user_idx),
         tail_demand=bootstrap_interval(demand, user_idx),
         gap=bootstrap_interval(demand - shares, user_idx),
-        gini=gini(exposure[UNKNOWN + 1 :]),
-        coverage=float((exposure[UNKNOWN + 1 :] > 0).mean()),
+        gini=gini(item_exposure[UNKNOWN + 1 :]),
+        coverage=float((item_exposure[UNKNOWN + 1 :] > 0).mean()),
         popularity_lift=float((popularity[lists] @ weight).mean()) / target_popularity - 1.0,
         group_shares=_group_shares(group_of[lists.ravel()], all_weights),
         group_demand=_group_shares(group_of[target_items], np.ones(len(target_items))),

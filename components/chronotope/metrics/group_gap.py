@@ -82,10 +82,12 @@ def gap_growth(
     """
     group_sums = _GroupSums.of(challenger_values, champion_values, user_idx, level_idx)
     n_users = len(group_sums.counts)
-    rng = np.random.default_rng(seed)
+    random_generator = np.random.default_rng(seed)
     resampled = [
         group_sums.gap_growth(
-            rng.poisson(1.0, (min(_BLOCK, n_resamples - begin), n_users)).astype(np.float64)
+            random_generator.poisson(1.0, (min(_BLOCK, n_resamples - begin), n_users)).astype(
+                np.float64
+            )
         )
         for begin in range(0, n_resamples, _BLOCK)
     ]

@@ -51,11 +51,16 @@ def attack_auc(
             received=f"{len(member_scores)} and {len(other_scores)}",
         )
     is_member = np.arange(len(member_scores) + len(other_scores)) < len(member_scores)
-    rng = np.random.default_rng(seed)
+    random_generator = np.random.default_rng(seed)
     resampled_aucs = [
         auroc(
             is_member,
-            np.concatenate([_resample(scores, rng) for scores in (member_scores, other_scores)]),
+            np.concatenate(
+                [
+                    _resample(item_scores, random_generator)
+                    for item_scores in (member_scores, other_scores)
+                ]
+            ),
         )
         for _ in range(n_resamples)
     ]

@@ -102,10 +102,14 @@ def estimate_off_policy(
     """
     weights, is_clipped = _importance_weights(impressions, clip)
     user_sums = _sums_by_user(impressions, weights)
-    rng = np.random.default_rng(seed)
+    random_generator = np.random.default_rng(seed)
     block_sizes = _block_sizes(n_resamples, len(user_sums))
     resampled_values = np.concatenate(
-        [_policy_values(_resampled_sums(user_sums, rng, size)) for size in block_sizes], axis=1
+        [
+            _policy_values(_resampled_sums(user_sums, random_generator, size))
+            for size in block_sizes
+        ],
+        axis=1,
     )  # (5, n_resamples)
     quantiles = [(1 - level) / 2, (1 + level) / 2]
     bounds = np.quantile(resampled_values, quantiles, axis=1).T  # (5, 2)

@@ -64,10 +64,10 @@ def bootstrap_interval(
     """
     user_sums, user_counts = _sums_by_user(target_values, user_idx)
     n_users = len(user_sums)
-    rng = np.random.default_rng(seed)
+    random_generator = np.random.default_rng(seed)
     resampled_means = np.empty(n_resamples, dtype=np.float64)
     for block in _blocks(n_resamples, n_users):
-        drawn_users = rng.integers(n_users, size=(block.stop - block.start, n_users))
+        drawn_users = random_generator.integers(n_users, size=(block.stop - block.start, n_users))
         resampled_means[block] = user_sums[drawn_users].sum(axis=1) / user_counts[drawn_users].sum(
             axis=1
         )
@@ -115,13 +115,13 @@ def paired_difference(
         differences, user_idx, n_resamples=n_resamples, level=level, seed=seed
     )
     user_sums, _ = _sums_by_user(differences, user_idx)
-    rng = np.random.default_rng([seed, 1])
+    random_generator = np.random.default_rng([seed, 1])
     n_extreme = 0
     # the tolerance lets a flip that gives the observed sum again count, whatever the rounding
     threshold = abs(user_sums.sum()) - 1e-12 * np.abs(user_sums).sum()
     for block in _blocks(n_resamples, len(user_sums)):
         flip_shape = (block.stop - block.start, len(user_sums))
-        sign_flips = rng.choice(np.array([-1.0, 1.0]), size=flip_shape)
+        sign_flips = random_generator.choice(np.array([-1.0, 1.0]), size=flip_shape)
         n_extreme += int((np.abs(sign_flips @ user_sums) >= threshold).sum())
     p_value = (1 + n_extreme) / (1 + n_resamples)
     return PairedDifference(interval.estimate, interval.low, interval.high, p_value)

@@ -52,9 +52,9 @@ def item_vectors(net: ChronotopeNet, priors: Priors) -> Tensor:
     if net.context_head.columns:
         vector_parts.append(net.context_head.item_table(net.item_tables))
     if net.content_head is not None:
-        vectors, cold_share = net.content_head.vectors, priors.cold_share[:, None]
+        row_vectors, cold_share = net.content_head.vectors, priors.cold_share[:, None]
         expected = priors.content_popularity[:, None] * cold_share
-        vector_parts += [vectors, vectors * cold_share, expected, cold_share]
+        vector_parts += [row_vectors, row_vectors * cold_share, expected, cold_share]
     if net.backbone is not None:
         vector_parts.append(net.backbone.item_table(net.item_tables, priors))
     return torch.cat(vector_parts, dim=1)
@@ -99,8 +99,8 @@ class FactorizedNet(nn.Module):
         """
         net = self.net
         recent = recent or truncate_history(batch, net.config.kernel_len)
-        history = _index_history(batch)
-        recent_history = history if recent is batch else _index_history(recent)
+        user_history = _index_history(batch)
+        recent_history = user_history if recent is batch else _index_history(recent)
         context = query_context(batch, recent, recent_history.is_first)
         column_features = net.context_head(batch) if net.context_head.columns else None
         if column_features is not None:
@@ -109,21 +109,24 @@ class FactorizedNet(nn.Module):
         bank = net.kernel_bank(recent, net.item_tables) if net.config.kernels else None
         prior_weights = None if bank is None else net.prior_weights(recent, bank, context, weights)
         parts = _prior_parts(net, recent, priors, prior_weights, weights.priors)
-        query_parts, repeat_scores = [parts.popularity_weights], torch.zeros_like(history.is_first)
+        query_parts, repeat_scores = (
+            [parts.popularity_weights],
+            torch.zeros_like(user_history.is_first),
+        )
         if column_features is not None:
             query_parts.append(net.context_head.context_layer(column_features))
         query_parts += _content_parts(net, recent, bank, context)
         if net.backbone is not None:
             state = net.backbone.state(batch, vectors[:, -net.backbone.window_len :])  # (B, d)
             query_parts.append(state * weights.backbone[:, 1:])
-            repeat_scores = _backbone_repeat_scores(vectors, state, weights) * history.is_first
+            repeat_scores = _backbone_repeat_scores(vectors, state, weights) * user_history.is_first
         extra_items, extra_scores = [parts.extra_item_idx, batch.item_idx], [parts.extra_scores]
         if bank is None:
             extra_scores.append(repeat_scores)
         else:
-            counts = net.repeat_head.counts(batch, history)  # (B, H, N_COUNTS)
+            counts = net.repeat_head.counts(batch, user_history)  # (B, H, N_COUNTS)
             expected = _expected_scores(batch, priors, parts, net.item_tables.category)  # (B, H)
-            adjustment = repeat_adjustment(counts, expected, weights) * history.is_first
+            adjustment = repeat_adjustment(counts, expected, weights) * user_history.is_first
             features = torch.cat([counts, expected[..., None]], dim=-1)  # (B, H, N_COUNTS + 1)
             n_recent = recent.item_idx.shape[1]
             evidence = EventEvidence(bank, features[:, -n_recent:], recent_history)

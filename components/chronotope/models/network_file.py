@@ -37,23 +37,23 @@ def load_tensors(path: Path) -> dict[str, Any]:
         Exception: The archive is damaged; the type depends on the damage.
     """
     content: dict[str, Any] = torch.load(path, weights_only=True)
-    digest = content.pop(_DIGEST, None)
-    if digest not in (None, tensor_digest(content)):
+    content_digest = content.pop(_DIGEST, None)
+    if content_digest not in (None, tensor_digest(content)):
         raise ValueError(f"{path}: the content differs from its digest")
     return content
 
 
 def tensor_digest(content: dict[str, Any]) -> str:
     """Digest of a dictionary of strings, numbers, tensors and dictionaries of these."""
-    digest = hashlib.blake2b(digest_size=16)
+    content_digest = hashlib.blake2b(digest_size=16)
     for name, value in _leaves(content, ""):
         if isinstance(value, torch.Tensor):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            content_digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
             plain = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-            digest.update(plain.numpy().data)
+            content_digest.update(plain.numpy().data)
         else:
-            digest.update(f"{name} {value!r}\n".encode())
-    return digest.hexdigest()
+            content_digest.update(f"{name} {value!r}\n".encode())
+    return content_digest.hexdigest()
 
 
 def _leaves(content: dict[str, Any], above: str) -> Iterator[tuple[str, Any]]:

@@ -172,7 +172,7 @@ def _divergences(
         low_value, high_value = divergence_interval(*group_counts, divergence, monitor_config)
         pearson_statistic = _CHI2_FACTORS[statistic] * divergences[-1] / window_counts.noise
         expected_noise = expected_chi2 / _CHI2_FACTORS[statistic]
-        history = rescale_divergences(divergences, expected_noise)[:-1]
+        user_history = rescale_divergences(divergences, expected_noise)[:-1]
         drift_statistics.append(
             DriftStatistic(
                 "data",
@@ -181,7 +181,7 @@ def _divergences(
                 float(divergences[-1]),
                 low_value,
                 high_value,
-                history=history[window_counts.has_enough_rows[:-1]],
+                history=user_history[window_counts.has_enough_rows[:-1]],
                 p_sampling=float(stats.chi2.sf(pearson_statistic, max(1, n_used - 1))),
                 scale="cube root",
                 can_alarm=statistic == monitor_config.statistic,

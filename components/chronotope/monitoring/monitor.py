@@ -181,14 +181,14 @@ def _prediction_drift(
         return PredictionDrift([], (), ())
     mlflow_store = open_store(monitored_state.workspace.mlruns)
     version_folder = download_version(mlflow_store, monitored_state.dataset, champion.version)
-    event_log, catalog = load_features(monitored_state.features)
+    event_log, item_catalog = load_features(monitored_state.features)
     bundled_champion = RemappedRecommender(
-        open_bundle(version_folder), read_vocabulary(version_folder), catalog
+        open_bundle(version_folder), read_vocabulary(version_folder), item_catalog
     )
     replayed = replay_predictions(
         bundled_champion,
         event_log,
-        catalog,
+        item_catalog,
         time_windows,
         monitored_state.config,
         after_s=champion.trained_until_s,

@@ -142,12 +142,12 @@ class _RecordingRecommender:
         self.champion.observe(event_log)
 
     def scores(self, query_batch: Queries) -> npt.NDArray[np.floating]:
-        scores = self.champion.scores(query_batch)
-        self.entropy += float(answer_entropy(scores).sum())
+        item_scores = self.champion.scores(query_batch)
+        self.entropy += float(answer_entropy(item_scores).sum())
         self.n_recommended += np.bincount(
-            top_items(scores, TOP).ravel(), minlength=len(self.n_recommended)
+            top_items(item_scores, TOP).ravel(), minlength=len(self.n_recommended)
         )
-        return scores
+        return item_scores
 
 
 def _pit(champion: RemappedRecommender, event_log: EventLog, target_positions: Int64) -> Float64:

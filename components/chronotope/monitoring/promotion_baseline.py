@@ -64,11 +64,11 @@ def promotion_baseline(
 
 def _holdout_baseline(champion: ChampionInfo) -> PromotionBaseline | None:
     """Baseline from the files of the champion's training; None if they are missing."""
-    evaluation = step_result(champion.run, "evaluate_holdout", HoldoutEvaluation)
+    evaluation_result = step_result(champion.run, "evaluate_holdout", HoldoutEvaluation)
     arrays_path = champion.run / "holdout.npz"
-    if evaluation is None or not arrays_path.is_file():
+    if evaluation_result is None or not arrays_path.is_file():
         return None
     holdout_arrays = load_arrays(arrays_path)
     mean_ndcg, error = clustered_mean(holdout_arrays[CHALLENGER], holdout_arrays["user"])
-    pit = np.asarray(evaluation.time.pit) * evaluation.time.n_targets
+    pit = np.asarray(evaluation_result.time.pit) * evaluation_result.time.n_targets
     return PromotionBaseline(mean_ndcg, error, pit)

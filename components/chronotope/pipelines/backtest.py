@@ -133,8 +133,8 @@ def backtest_dir(
     serving_digest = read_manifest(predictor.bundle).serving_digest
     config_json = config.model_copy(update={"version": predictor.version}).model_dump_json()
     content = f"{config_json}\n{serving_digest}\n{source_config}"
-    digest = hashlib.sha256(content.encode()).hexdigest()[:12]
-    return Workspace(root).backfills(dataset) / digest
+    content_digest = hashlib.sha256(content.encode()).hexdigest()[:12]
+    return Workspace(root).backfills(dataset) / content_digest
 
 
 def discard_if_lake_replaced(run_dir: Path, lake: Lake) -> None:
@@ -174,16 +174,16 @@ def evaluate_chunk(
         config: The protocol.
         predictor: The version that predicts.
     """
-    full_log, catalog = load_features(features)
+    full_log, item_catalog = load_features(features)
     log = full_log.before(chunk.end_s)
     targets = targets_between(log, chunk.start_s, chunk.end_s, max_targets=config.max_targets)
     model = RemappedRecommender(
-        open_bundle(predictor.bundle), read_vocabulary(predictor.bundle), catalog
+        open_bundle(predictor.bundle), read_vocabulary(predictor.bundle), item_catalog
     )
-    evaluation = evaluate(
-        model, log, targets, n_items=catalog.n_items, time_given=config.time_given
+    evaluation_result = evaluate(
+        model, log, targets, n_items=item_catalog.n_items, time_given=config.time_given
     )
-    summary = summarise_metrics(evaluation)
+    summary = summarise_metrics(evaluation_result)
     return ChunkMetrics.model_validate(
         {
             "n_events": int(np.count_nonzero(log.occurred_s >= chunk.start_s)),

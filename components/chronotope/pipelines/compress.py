@@ -70,34 +70,34 @@ def compress_model(
         candidates_run_dir: Run whose candidates are used again; by default this one. Their cost
             is measured again, their quality is not.
     """
-    log, catalog = load_features(features)
+    log, item_catalog = load_features(features)
     settings = without_training(settings)
-    model = ChronotopeRecommender.load(model_path, catalog)
-    catalog = model_catalog(catalog, model.model)
+    model = ChronotopeRecommender.load(model_path, item_catalog)
+    item_catalog = model_catalog(item_catalog, model.model)
     targets = selection_targets(log, settings, run_dir)
     train_end_s = frozen_folds(run_dir).holdout.train_end_s
-    trained_log = training_log(log, catalog, settings, train_end_s)
+    trained_log = training_log(log, item_catalog, settings, train_end_s)
     probes = targets[:N_PROBES]
-    queries = queries_at(log, probes, history_len=model.history_len, time_given=True)
-    expected_scores = model.scores(queries)
+    query_batch = queries_at(log, probes, history_len=model.history_len, time_given=True)
+    expected_scores = model.scores(query_batch)
     save_arrays(run_dir / PROBES_FILE, positions=probes, scores=expected_scores)
-    teacher = _TeacherRounds(model, trained_log, catalog)
+    teacher = _TeacherRounds(model, trained_log, item_catalog)
     candidate_store = CandidateStore(
         CompressionSource(
             model.net,
             model.priors,
-            catalog,
+            item_catalog,
             _manifest_fields(model, trained_log, run_dir.parent.name, data_version),
         ),
         TeacherData(teacher.fine_tune, teacher.examples),
-        _QualityCheck(log, catalog, targets, queries, expected_scores, settings.bless),
-        queries,
+        _QualityCheck(log, item_catalog, targets, query_batch, expected_scores, settings.bless),
+        query_batch,
         work_dir=(candidates_run_dir or run_dir) / CANDIDATES_DIR,
         cost_dir=run_dir / COSTS_DIR,
         n_runs=settings.compression.n_runs,
         templates=template_cache(settings.workspace.cache()),
     )
-    recipes = candidate_recipes(model.net, settings.compression, catalog.n_items)
+    recipes = candidate_recipes(model.net, settings.compression, item_catalog.n_items)
     if settings.compression.n_trials > len(recipes):
         result = search_recipes(
             candidate_store, recipes, settings.compression, model.model.history_len
@@ -161,15 +161,15 @@ class _QualityCheck:
     bless_config: BlessConfig
 
     def __call__(self, candidate: BundleRecommender) -> CandidateQuality:
-        evaluation = evaluate(
+        evaluation_result = evaluate(
             candidate, self.log, self.targets, n_items=self.catalog.n_items, time_given=True
         )
         score_agreement = agreement(
             candidate.scores(self.queries), self.expected_scores, self.bless_config.k
         )
         return CandidateQuality(
-            float(ndcg(evaluation.rank, 10).mean()),
-            float(hit_rate(evaluation.rank, 10).mean()),
+            float(ndcg(evaluation_result.rank, 10).mean()),
+            float(hit_rate(evaluation_result.rank, 10).mean()),
             "; ".join(violated_agreement_bounds(score_agreement, self.bless_config)),
         )
 

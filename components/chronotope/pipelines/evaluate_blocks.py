@@ -38,11 +38,13 @@ class BaselineTask:
 
     def __call__(self, baseline_idx: int) -> tuple[str, EvaluationResult]:
         """Name and evaluation of the baseline at a position of ``baselines()``."""
-        log, catalog = cached_features(self.features)
+        log, item_catalog = cached_features(self.features)
         baseline = baselines(has_baskets=self.has_baskets)[baseline_idx]
-        baseline.fit(log.before(self.until_s), catalog)
-        evaluation = evaluate(baseline, log, self.targets, n_items=catalog.n_items, time_given=True)
-        return baseline.name, evaluation
+        baseline.fit(log.before(self.until_s), item_catalog)
+        evaluation_result = evaluate(
+            baseline, log, self.targets, n_items=item_catalog.n_items, time_given=True
+        )
+        return baseline.name, evaluation_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,12 @@ class BundleTask:
 
     def __call__(self, targets: Int64) -> EvaluationResult:
         """Evaluation on some targets, positions of shape (n_block,)."""
-        log, catalog = cached_features(self.features)
+        log, item_catalog = cached_features(self.features)
         return evaluate(
             cached_bundle(self.bundle),
             log,
             targets,
-            n_items=catalog.n_items,
+            n_items=item_catalog.n_items,
             time_given=True,
             cold_before_s=self.cold_before_s,
         )

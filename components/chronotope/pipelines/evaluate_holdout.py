@@ -69,7 +69,7 @@ def evaluate_holdout(
         bundle: Folder of the compressed model.
     """
     with process_cache(), open_engine(settings.engine) as engine:
-        log, catalog = cached_features(features.resolve())
+        log, item_catalog = cached_features(features.resolve())
         until_s = frozen_folds(run_dir).holdout.train_end_s
         targets = evaluation_targets(log, settings, run_dir)
         evaluations = evaluate_baselines(engine, features, log, until_s, targets)
@@ -84,21 +84,21 @@ def evaluate_holdout(
     }
     save_arrays(run_dir / HOLDOUT_FILE, **arrays)
     target_hits = hit_rate(evaluations[CHALLENGER].rank, 10)
-    points = map_points(log.item_idx[targets], target_hits, catalog)
+    points = map_points(log.item_idx[targets], target_hits, item_catalog)
     save_arrays(run_dir / MAP_POINTS_FILE, map_points=points)
     audit = audit_bundle(
-        bundle, run_dir / MODEL_FILE, log, catalog, until_s, settings.privacy.audit
+        bundle, run_dir / MODEL_FILE, log, item_catalog, until_s, settings.privacy.audit
     )
     fairness = evaluate_fairness(
         open_bundle(bundle),
         log,
         targets,
         ndcg_values[CHALLENGER],
-        catalog,
+        item_catalog,
         min_group_users=settings.min_group_users,
     )
     write_trust(TrustEvaluation(membership=audit, fairness=fairness), run_dir)
-    time_evaluation, places = _evaluate_forecast(open_bundle(bundle), log, targets, catalog)
+    time_evaluation, places = _evaluate_forecast(open_bundle(bundle), log, targets, item_catalog)
     return HoldoutEvaluation(
         metrics={
             name: _finite_values(summarise_metrics(result)) for name, result in evaluations.items()
@@ -135,14 +135,14 @@ def _evaluate_forecast(
     sampled_targets = targets[:: max(1, len(targets) // MAX_FORECAST_TARGETS)]
     mixture_parts, true_hours, top_places, last_places = [], [], [], []
     for batch in np.array_split(sampled_targets, max(1, len(sampled_targets) // 256)):
-        queries = queries_at(log, batch, history_len=model.history_len, time_given=False)
-        output = model.answer(queries)
+        query_batch = queries_at(log, batch, history_len=model.history_len, time_given=False)
+        output = model.answer(query_batch)
         mixture_parts.append(output.when)
         is_known = np.arange(catalog.n_places) > 0
         place_scores = np.where(is_known, output.place_scores, -np.inf)  # (B, n_places)
         top_places.append(place_scores.argmax(axis=1).astype(np.int32))
-        last_places.append(queries.place_idx[:, -1])
-        true_hours.append((log.occurred_s[batch] - queries.occurred_s[:, -1]) / 3600.0)
+        last_places.append(query_batch.place_idx[:, -1])
+        true_hours.append((log.occurred_s[batch] - query_batch.occurred_s[:, -1]) / 3600.0)
     mixture = LognormalMixture.of_parts(np.concatenate(mixture_parts))
     gap_hours = np.maximum(np.concatenate(true_hours), 0.0)
     time_evaluation = TimeEvaluation(

@@ -67,12 +67,12 @@ def register_version(
         bundle: Folder of the compressed model.
         evaluation: Metrics of the model and of the baselines.
     """
-    manifest = read_manifest(bundle)
-    store, name = open_store(settings.workspace.mlruns), manifest.dataset
+    bundle_manifest = read_manifest(bundle)
+    store, name = open_store(settings.workspace.mlruns), bundle_manifest.dataset
     tags = {
         "dataset": name,
-        "data_version": manifest.data_version,
-        "graph": manifest.serving_digest[:16],
+        "data_version": bundle_manifest.data_version,
+        "graph": bundle_manifest.serving_digest[:16],
         **lineage(features, settings, run_dir),
         **privacy_tags(settings.privacy),
     }
@@ -82,15 +82,17 @@ def register_version(
     with store.run(name, f"model {run_dir.name}", tags=tags) as tracker:
         _log_metrics(tracker, evaluation.metrics)
         tracker.metrics(read_trust(run_dir).metrics())
-        tracker.params({"history_len": manifest.history_len, **settings.training.model_dump()})
-        _log_training_data(tracker, features, settings, manifest)
+        tracker.params(
+            {"history_len": bundle_manifest.history_len, **settings.training.model_dump()}
+        )
+        _log_training_data(tracker, features, settings, bundle_manifest)
         registered = model_versions.register_version(
             store,
             name=name,
             bundle_dir=bundle,
             run_id=tracker.run_id,
             tags=tags,
-            input_example=_input_example(features, run_dir, manifest),
+            input_example=_input_example(features, run_dir, bundle_manifest),
         )
     return RegisteredVersion(
         name=registered.name, version=registered.version, run_id=tracker.run_id
@@ -129,12 +131,12 @@ def promote_version(
     name, version = registered.name, registered.version
     set_challenger(store, name, version)
     champion = current_champion(store, name)
-    reasons = (
+    reason_texts = (
         *_gate_reasons(store, name, champion, features, settings, run_dir, bundle),
         *_trust_reasons(settings, run_dir),
         *_blessing_reasons(features, settings, run_dir, bundle),
     )
-    if not reasons:
+    if not reason_texts:
         promote(
             store,
             name,
@@ -144,7 +146,10 @@ def promote_version(
             reason=_promotion_reason(store, name, champion, settings, run_dir),
         )
     return PromotionResult(
-        **registered.model_dump(), promoted=not reasons, reasons=reasons, previous=champion
+        **registered.model_dump(),
+        promoted=not reason_texts,
+        reasons=reason_texts,
+        previous=champion,
     )
 
 
@@ -169,7 +174,7 @@ def _log_metrics(tracker: RunTracker, metrics: dict[str, dict[str, float]]) -> N
 def _log_training_data(
     tracker: RunTracker, features: Path, settings: TrainSettings, manifest: Manifest
 ) -> None:
-    log, catalog = load_features(features)
+    log, item_catalog = load_features(features)
     log_dataset(
         tracker,
         name=manifest.dataset,
@@ -177,8 +182,8 @@ def _log_training_data(
         data_source=settings.workspace.lake(manifest.dataset),
         data_profile={
             "n_events": len(log),
-            "n_users": catalog.users.size,
-            "n_items": catalog.n_items,
+            "n_users": item_catalog.users.size,
+            "n_items": item_catalog.n_items,
         },
     )
 
@@ -189,9 +194,9 @@ def _input_example(
     """Two probe queries as the named arrays that the registered model takes."""
     log, _ = load_features(features)
     positions = load_arrays(run_dir / PROBES_FILE)["positions"][:2]
-    queries = queries_at(log, positions, history_len=manifest.history_len, time_given=True)
-    context = {name: queries.context[name] for name in manifest.context}
-    return replace(queries, context=context).arrays()
+    query_batch = queries_at(log, positions, history_len=manifest.history_len, time_given=True)
+    context = {name: query_batch.context[name] for name in manifest.context}
+    return replace(query_batch, context=context).arrays()
 
 
 def _promotion_reason(
@@ -216,18 +221,18 @@ def _gate_reasons(
 ) -> tuple[str, ...]:
     champion_bundle = None if champion is None else _champion_bundle(store, name, champion)
     if champion_bundle is not None:
-        manifest = read_manifest(champion_bundle)
-        if has_seen_targets(manifest, run_dir):
-            return (_not_comparable(f"champion {champion}", manifest, settings),)
+        bundle_manifest = read_manifest(champion_bundle)
+        if has_seen_targets(bundle_manifest, run_dir):
+            return (_not_comparable(f"champion {champion}", bundle_manifest, settings),)
     baseline_ndcg = load_arrays(run_dir / HOLDOUT_FILE)
     user_idx, challenger_ndcg = baseline_ndcg.pop("user"), baseline_ndcg.pop(CHALLENGER)
     masks = pop_prefixed(baseline_ndcg, SLICE_PREFIX)
     new_only_values = pop_prefixed(baseline_ndcg, NEW_ONLY_PREFIX)
     champion_ndcg, new_only = None, None
     if champion_bundle is not None:
-        evaluation = _evaluate_champion(champion_bundle, features, settings, run_dir)
-        champion_ndcg = ndcg(evaluation.rank, 10)
-        new_only = NewOnlyComparison(new_only_values[CHALLENGER], new_only_ndcg(evaluation))
+        evaluation_result = _evaluate_champion(champion_bundle, features, settings, run_dir)
+        champion_ndcg = ndcg(evaluation_result.rank, 10)
+        new_only = NewOnlyComparison(new_only_values[CHALLENGER], new_only_ndcg(evaluation_result))
     decision = evaluate_gate(
         challenger_ndcg,
         champion_ndcg,
@@ -256,15 +261,15 @@ def _fairness_reasons(
     bundle: Path,
 ) -> tuple[str, ...]:
     """Reasons why the challenger widens a gap between groups of users, or of items."""
-    log, catalog = load_features(features)
+    log, item_catalog = load_features(features)
     targets = evaluation_targets(log, settings, run_dir)
-    levels = group_levels(catalog, log, targets, min_group_users=settings.min_group_users)
+    levels = group_levels(item_catalog, log, targets, min_group_users=settings.min_group_users)
     grouped = GroupedTargets(log.user_idx[targets], levels)
     remapped = RemappedRecommender(
-        open_bundle(champion_bundle), read_vocabulary(champion_bundle), catalog
+        open_bundle(champion_bundle), read_vocabulary(champion_bundle), item_catalog
     )
-    challenger_shares, user_idx = tail_shares(open_bundle(bundle), log, targets, catalog)
-    champion_shares, _ = tail_shares(remapped, log, targets, catalog)
+    challenger_shares, user_idx = tail_shares(open_bundle(bundle), log, targets, item_catalog)
+    champion_shares, _ = tail_shares(remapped, log, targets, item_catalog)
     return (
         *accuracy_gap_reasons(challenger_ndcg, champion_ndcg, grouped, settings.gate),
         *exposure_reasons(challenger_shares, champion_shares, user_idx, settings.gate),
@@ -329,12 +334,12 @@ def _evaluate_champion(
     champion_bundle: Path, features: Path, settings: TrainSettings, run_dir: Path
 ) -> EvaluationResult:
     """Evaluation of the champion on the challenger's targets, by its own vocabulary."""
-    log, catalog = load_features(features)
+    log, item_catalog = load_features(features)
     model = RemappedRecommender(
-        open_bundle(champion_bundle), read_vocabulary(champion_bundle), catalog
+        open_bundle(champion_bundle), read_vocabulary(champion_bundle), item_catalog
     )
     targets = evaluation_targets(log, settings, run_dir)
-    return evaluate(model, log, targets, n_items=catalog.n_items, time_given=True)
+    return evaluate(model, log, targets, n_items=item_catalog.n_items, time_given=True)
 
 
 def _blessing_reasons(
@@ -343,8 +348,8 @@ def _blessing_reasons(
     log, _ = load_features(features)
     probes = load_arrays(run_dir / PROBES_FILE)
     history_len = read_manifest(bundle).history_len
-    queries = queries_at(log, probes["positions"], history_len=history_len, time_given=True)
+    query_batch = queries_at(log, probes["positions"], history_len=history_len, time_given=True)
     blessing = run_blessing(
-        bundle, queries=queries, expected_scores=probes["scores"], config=settings.bless
+        bundle, queries=query_batch, expected_scores=probes["scores"], config=settings.bless
     )
     return blessing.reasons

@@ -92,7 +92,7 @@ def find_source(root: Path, dataset: str, selector: VersionSelector) -> Recompre
     else:
         version = latest_version(store, dataset)
     tags = dict(store.client.get_model_version(dataset, version).tags)
-    manifest = read_manifest(download_version(store, dataset, version))
+    bundle_manifest = read_manifest(download_version(store, dataset, version))
     run_dir = workspace.runs(dataset) / tags.get("training", "unknown")
     features = workspace.features(dataset) / tags.get("features", "unknown")
     required_paths = (*(run_dir / name for name in _REQUIRED_FILES), features)
@@ -105,7 +105,12 @@ def find_source(root: Path, dataset: str, selector: VersionSelector) -> Recompre
         )
     network_run_dir = run_dir.parent / network_source(run_dir)
     return RecompressionSource(
-        version, run_dir, network_run_dir, features, manifest.data_version, manifest.serving_digest
+        version,
+        run_dir,
+        network_run_dir,
+        features,
+        bundle_manifest.data_version,
+        bundle_manifest.serving_digest,
     )
 
 
@@ -198,8 +203,8 @@ def preview_selection(source: RecompressionSource, config: CompressionConfig) ->
 
 def _to_candidate(row: CompressedCandidate) -> Candidate:
     cost = BundleCost(row.size_mb, row.p50_ms, row.p99_ms)
-    evaluation = None
+    evaluation_result = None
     if row.ndcg is not None and row.acc is not None and row.batch_ms is not None:
         load_cost = LoadCost(row.batch_ms, row.rss_mb or 0.0)
-        evaluation = CandidateEvaluation(row.ndcg, row.acc, load_cost, row.refused)
-    return Candidate(row.name, Path(row.name), cost, evaluation)
+        evaluation_result = CandidateEvaluation(row.ndcg, row.acc, load_cost, row.refused)
+    return Candidate(row.name, Path(row.name), cost, evaluation_result)

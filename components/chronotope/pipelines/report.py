@@ -116,8 +116,8 @@ def write_report(
 def _report_data(
     run_dir: Path, settings: TrainSettings, data: TrainingData, summary: TrainingSummary
 ) -> ReportData:
-    evaluation, promotion = summary.evaluation, summary.promotion
-    challenger_metrics = evaluation.metrics[CHALLENGER]
+    evaluation_result, promotion = summary.evaluation, summary.promotion
+    challenger_metrics = evaluation_result.metrics[CHALLENGER]
     item_points, item_groups = _item_map(data.features.path)
     item_lake = Lake(settings.workspace.lake(run_dir.parent.name))
     trust = read_trust(run_dir)
@@ -127,8 +127,8 @@ def _report_data(
         protocol="holdout of the latest time, full catalogue, expected-rank ties, time given",
         seed=settings.training.seed,
         generated_at=datetime.now(UTC),
-        models=tuple(_model_row(name, evaluation) for name in evaluation.metrics),
-        next_basket=_next_basket_rows(evaluation),
+        models=tuple(_model_row(name, evaluation_result) for name in evaluation_result.metrics),
+        next_basket=_next_basket_rows(evaluation_result),
         folds=_fold_rows(summary.fold_ndcg),
         slices=tuple(
             _slice_row(name, challenger_metrics)
@@ -138,8 +138,8 @@ def _report_data(
         columns=_column_rows(summary.columns),
         modalities=_modality_rows(summary.columns),
         item_context=item_context_rows(read_worth(run_dir / ITEM_CONTEXT_FILE)),
-        when=_time_calibration(evaluation.time),
-        where=_place_rows(evaluation),
+        when=_time_calibration(evaluation_result.time),
+        where=_place_rows(evaluation_result),
         map_points=_map_points(run_dir),
         item_points=item_points,
         item_groups=item_groups,
@@ -298,25 +298,25 @@ def _place_rows(evaluation: HoldoutEvaluation) -> tuple[WhereRow, ...]:
 def _map_points(run_dir: Path) -> tuple[MapPoint, ...]:
     points = load_arrays(run_dir / MAP_POINTS_FILE)["map_points"]  # (n_points, 4)
     return tuple(
-        MapPoint(lat=lat, lon=lon, weight=n_targets, hit_share=hit_share)
-        for lat, lon, n_targets, hit_share in points.tolist()
+        MapPoint(lat=lat_deg, lon=lon_deg, weight=n_targets, hit_share=hit_share)
+        for lat_deg, lon_deg, n_targets, hit_share in points.tolist()
     )
 
 
 def _item_map(features: Path) -> tuple[tuple[ItemPoint, ...], tuple[str, ...]]:
     """Points of the map of items, and the names of its colours; empty without content."""
-    log, catalog = load_features(features)
-    if catalog.content is None:
+    log, item_catalog = load_features(features)
+    if item_catalog.content is None:
         return (), ()
-    n_events = np.bincount(log.item_idx, minlength=catalog.n_items)
-    item_idx = mapped_items(catalog.content, n_events)
-    categories = catalog.categories.names(catalog.item_category[item_idx])
+    n_events = np.bincount(log.item_idx, minlength=item_catalog.n_items)
+    item_idx = mapped_items(item_catalog.content, n_events)
+    categories = item_catalog.categories.names(item_catalog.item_category[item_idx])
     groups = [re.split(r"[|,;/>]", category or "")[0].strip() for category in categories]
     counts = Counter(group for group in groups if group)
     names = [group for group, _ in counts.most_common(N_COLOURS - 1)]
     colour_of = {name: colour for colour, name in enumerate(names)}
-    titles, ids = catalog.item_title, catalog.items.names(item_idx)
-    coordinates = lay_out(catalog.content, item_idx).tolist()
+    titles, ids = item_catalog.item_title, item_catalog.items.names(item_idx)
+    coordinates = lay_out(item_catalog.content, item_idx).tolist()
     points = tuple(
         ItemPoint(
             x=x,

@@ -179,16 +179,16 @@ def warm_start(
     Raises:
         ArtifactError: The network is missing, damaged or of another catalogue.
     """
-    log, catalog = load_features(features)
+    log, item_catalog = load_features(features)
     if not champion_model.is_file():
         raise ArtifactError("The champion's network is missing", received=champion_model)
     settings = settings or TrainSettings()
     if settings.privacy.epsilon is not None:  # another release; nothing is learned from the old one
-        return train_privately(log, catalog, settings, run_dir)
+        return train_privately(log, item_catalog, settings, run_dir)
     model = ChronotopeRecommender.load(champion_model, load_features(champion_features)[1])
-    model.transfer_to(log, catalog)
+    model.transfer_to(log, item_catalog)
     train_end_s = frozen_folds(run_dir).holdout.train_end_s
-    model.update(training_log(log, catalog, settings, train_end_s))
+    model.update(training_log(log, item_catalog, settings, train_end_s))
     model_path = run_dir / MODEL_FILE
     model.save(model_path)
     return model_path

@@ -32,8 +32,8 @@ def training_run_dir(
             is trained.
     """
     settings_text = f"{_settings_json(settings)}{purpose}"
-    digest = hashlib.sha256(f"{features.name}\n{settings_text}".encode()).hexdigest()[:12]
-    return settings.workspace.runs(dataset) / digest
+    content_digest = hashlib.sha256(f"{features.name}\n{settings_text}".encode()).hexdigest()[:12]
+    return settings.workspace.runs(dataset) / content_digest
 
 
 def lineage(features: Path, settings: TrainSettings, run_dir: Path) -> dict[str, str]:

@@ -194,7 +194,7 @@ class FoldObjective:
 
     def __call__(self, params: dict[str, Any], fold_idx: int, tracker: Tracker) -> float:
         """Train on the events before a fold and evaluate on its targets."""
-        log, catalog = cached_features(self.features)
+        log, item_catalog = cached_features(self.features)
         columns = {"context": context_columns(log, self.settings)}
         all_params = {**params, **columns, **item_context_params(log, self.settings)}
         model_config, training_config = configs_from_params(all_params, self.settings)
@@ -208,10 +208,10 @@ class FoldObjective:
             }
         )
         model = ChronotopeRecommender(model_config, training_config, tracker=tracker)
-        evaluation = _evaluate_on_fold(
-            model, log, catalog, self.settings, self.folds.folds[fold_idx]
+        evaluation_result = _evaluate_on_fold(
+            model, log, item_catalog, self.settings, self.folds.folds[fold_idx]
         )
-        metrics = {k: v for k, v in summarise_metrics(evaluation).items() if np.isfinite(v)}
+        metrics = {k: v for k, v in summarise_metrics(evaluation_result).items() if np.isfinite(v)}
         tracker.metrics(metrics)
         return metrics["ndcg_10"]
 

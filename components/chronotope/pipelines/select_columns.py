@@ -57,19 +57,19 @@ def select_context_columns(
     Returns:
         The columns and kinds of content that help, and the importance of all of them.
     """
-    log, catalog = load_features(features)
+    log, item_catalog = load_features(features)
     column_names = context_columns(log, settings)
     model_config, _ = configs_from_params(params, settings)
-    content = selected_content(catalog, model_config)
+    content = selected_content(item_catalog, model_config)
     if not column_names and content is None:
         return ColumnSelection()
     modality_losses: list[_ModalityLosses] = []
     fold_losses: list[dict[str, Float64]] = []
     fold_users = []
-    for model, targets in _trained_models(log, catalog, settings, run_dir, params):
-        fold_losses.append(_shuffle_losses(model, log, catalog, targets, column_names))
+    for model, targets in _trained_models(log, item_catalog, settings, run_dir, params):
+        fold_losses.append(_shuffle_losses(model, log, item_catalog, targets, column_names))
         fold_users.append(log.user_idx[targets])
-        modality_losses.append(_modality_losses(model, log, catalog, targets))
+        modality_losses.append(_modality_losses(model, log, item_catalog, targets))
     user_idx = np.concatenate(fold_users)
     columns = tuple(
         _importance(name, np.concatenate([losses[name] for losses in fold_losses]), user_idx)
@@ -104,17 +104,19 @@ def _shuffle_losses(
     """Reciprocal rank lost at each target when a column is shuffled, shape (n_targets,)."""
 
     def reciprocal_ranks(events: EventLog) -> Float64:
-        evaluation = evaluate(model, events, targets, n_items=catalog.n_items, time_given=True)
-        return 1 / evaluation.rank
+        evaluation_result = evaluate(
+            model, events, targets, n_items=catalog.n_items, time_given=True
+        )
+        return 1 / evaluation_result.rank
 
-    unshuffled_ranks, rng = reciprocal_ranks(log), np.random.default_rng(0)
+    unshuffled_ranks, random_generator = reciprocal_ranks(log), np.random.default_rng(0)
     losses = {}
     for name in column_names:
         column = log.context.get(name, np.full(len(log), np.nan, np.float32))
         shuffled_ranks = []
         for _ in range(N_SHUFFLES):
             shuffled = column.copy()
-            shuffled[targets] = rng.permutation(column[targets])
+            shuffled[targets] = random_generator.permutation(column[targets])
             shuffled_log = replace(log, context=log.context | {name: shuffled})
             shuffled_ranks.append(reciprocal_ranks(shuffled_log))
         losses[name] = unshuffled_ranks - np.mean(shuffled_ranks, axis=0)
@@ -142,8 +144,8 @@ def _modality_losses(
     model: ChronotopeRecommender, log: EventLog, catalog: Catalog, targets: Int64
 ) -> _ModalityLosses:
     """Losses of every kind of content of a trained model; none without content."""
-    rng = np.random.default_rng(0)
-    is_hidden = rng.random(catalog.n_items) < HIDDEN_SHARE
+    random_generator = np.random.default_rng(0)
+    is_hidden = random_generator.random(catalog.n_items) < HIDDEN_SHARE
     cold_targets = targets[is_hidden[log.item_idx[targets]]]
 
     def reciprocal_ranks(content: ItemContent, *, cold: bool) -> Float64:
@@ -151,10 +153,10 @@ def _modality_losses(
         if not len(target_positions):
             return np.zeros(0)
         variant_model = model.with_content(content, is_hidden if cold else None)
-        evaluation = evaluate(
+        evaluation_result = evaluate(
             variant_model, log, target_positions, n_items=catalog.n_items, time_given=True
         )
-        return 1 / evaluation.rank
+        return 1 / evaluation_result.rank
 
     losses: dict[bool, dict[str, Float64]] = {False: {}, True: {}}
     content = model.content
@@ -163,7 +165,7 @@ def _modality_losses(
             unshuffled_ranks = reciprocal_ranks(content, cold=cold)
             for name in content.axes.modalities:
                 shuffled_ranks = [
-                    reciprocal_ranks(_shuffled(content, name, rng), cold=cold)
+                    reciprocal_ranks(_shuffled(content, name, random_generator), cold=cold)
                     for _ in range(N_SHUFFLES)
                 ]
                 by_name[name] = unshuffled_ranks - np.mean(shuffled_ranks, axis=0)
@@ -177,12 +179,12 @@ def _shuffled(content: ItemContent, modality: str, rng: np.random.Generator) -> 
     is_column = np.repeat(
         [name == modality for name in content.axes.modalities], content.axes.n_axes
     )
-    vectors = content.vectors.copy()
-    vector_block = vectors[:, is_column]
+    row_vectors = content.vectors.copy()
+    vector_block = row_vectors[:, is_column]
     present_idx = np.flatnonzero(vector_block.any(axis=1))
     vector_block[present_idx] = vector_block[rng.permutation(present_idx)]
-    vectors[:, is_column] = vector_block
-    return replace(content, vectors=vectors)
+    row_vectors[:, is_column] = vector_block
+    return replace(content, vectors=row_vectors)
 
 
 def _modality_worth(name: str, folds: list[_ModalityLosses]) -> ModalityWorth:

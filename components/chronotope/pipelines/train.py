@@ -48,26 +48,27 @@ def train_final_model(
     Returns:
         File that ``ChronotopeRecommender.load`` reads.
     """
-    log, catalog = load_features(features)
+    log, item_catalog = load_features(features)
     if settings.privacy.epsilon is not None:
-        return train_privately(log, catalog, settings, run_dir)
+        return train_privately(log, item_catalog, settings, run_dir)
     all_params = {**params, **item_context_params(log, settings)}
     model_config, training_config = configs_from_params(all_params, settings)
     trace_ahead(
         Architecture(
             model_config,
-            model_catalog(catalog, model_config),
+            model_catalog(item_catalog, model_config),
             has_discovery_head=training_config.discovery_targets > 0,
             compression=settings.compression,
             cache_dir=settings.workspace.cache(),
-            has_user_head=training_config.new_user_queries > 0 and catalog.users.size > MIN_USERS,
+            has_user_head=training_config.new_user_queries > 0
+            and item_catalog.users.size > MIN_USERS,
         )
     )
     model = ChronotopeRecommender(
         model_config, training_config, checkpoint_dir=run_dir / "checkpoints", progress=progress
     )
     train_end_s = frozen_folds(run_dir).holdout.train_end_s
-    model.fit(training_log(log, catalog, settings, train_end_s), catalog)
+    model.fit(training_log(log, item_catalog, settings, train_end_s), item_catalog)
     model_path = run_dir / MODEL_FILE
     model.save(model_path)
     if model.item_context_worth:

@@ -98,8 +98,8 @@ def run_blessing(
         **agreement(probe_output["scores"], expected_scores, config.k),
         "n_nan": float(probe_output["n_nan"].sum()),
     }
-    reasons = _violated_limits(measured, config)
-    return Blessing(not reasons, reasons, measured)
+    reason_texts = _violated_limits(measured, config)
+    return Blessing(not reason_texts, reason_texts, measured)
 
 
 def agreement(
@@ -152,8 +152,8 @@ def total_variation(
         (0.5, 0.0)
     """
     model_probabilities, reference_probabilities = (
-        softmax(scores[:, 1:].astype(np.float64), axis=1)
-        for scores in (model_scores, reference_scores)
+        softmax(item_scores[:, 1:].astype(np.float64), axis=1)
+        for item_scores in (model_scores, reference_scores)
     )
     return float(np.abs(model_probabilities - reference_probabilities).sum(axis=1).mean() / 2)
 
@@ -184,8 +184,8 @@ def _mean_overlap(
     """Mean share of items that are in the top-k lists of both models."""
     k = min(k, model_scores.shape[1])
     in_both = np.zeros(model_scores.shape, dtype=np.int8)
-    for scores in (model_scores, reference_scores):
-        top_items = np.argpartition(-scores, k - 1, axis=1)[:, :k]  # (B, k)
+    for item_scores in (model_scores, reference_scores):
+        top_items = np.argpartition(-item_scores, k - 1, axis=1)[:, :k]  # (B, k)
         np.put_along_axis(in_both, top_items, np.take_along_axis(in_both, top_items, 1) + 1, 1)
     return float((in_both == 2).sum(axis=1).mean() / k)
 
@@ -198,9 +198,9 @@ def _violated_limits(measured: dict[str, float], config: BlessConfig) -> tuple[s
         <= config.max_latency_ms,
         "hostile input gives NaN": measured["n_nan"] == 0,
     }
-    reasons = tuple(
+    reason_texts = tuple(
         f"{violation_text}: {measured}"
         for violation_text, is_met in limits_met.items()
         if not is_met
     )
-    return (*reasons, *violated_agreement_bounds(measured, config))
+    return (*reason_texts, *violated_agreement_bounds(measured, config))

@@ -139,14 +139,14 @@ def evaluate_gate(
         for name, difference in differences.items()
         if non_inferiority_margin is None or name != CHAMPION_NAME
     }
-    reasons = _unbeaten(must_beat, gate_config)
+    reason_texts = _unbeaten(must_beat, gate_config)
     if non_inferiority_margin is not None and champion is not None:
-        reasons += _inferiority(differences[CHAMPION_NAME], non_inferiority_margin)
+        reason_texts += _inferiority(differences[CHAMPION_NAME], non_inferiority_margin)
     if champion is not None:
-        reasons += _slice_drops(challenger - champion, slices, gate_config)
+        reason_texts += _slice_drops(challenger - champion, slices, gate_config)
     if new_only is not None:
-        reasons += _new_only_drop(new_only, user_idx, gate_config)
-    return GateDecision(not reasons, tuple(reasons), differences)
+        reason_texts += _new_only_drop(new_only, user_idx, gate_config)
+    return GateDecision(not reason_texts, tuple(reason_texts), differences)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,16 +129,16 @@ class PromotionJournal:
         Raises:
             StoreError: The file cannot be opened, or is not a promotion journal.
         """
-        with _translate_errors(self.path), closing(_connect(self.path)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with _translate_errors(self.path), closing(_connect(self.path)) as database_connection:
+            database_connection.execute("BEGIN IMMEDIATE")
             for sql_statement in (TABLE, *INDEXES):
-                connection.execute(sql_statement)
+                database_connection.execute(sql_statement)
             try:
-                yield JournalReader(connection)
+                yield JournalReader(database_connection)
             except BaseException:
-                connection.execute("ROLLBACK")
+                database_connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
+            database_connection.execute("COMMIT")
 
     def champion(self, name: str) -> str | None:
         """Version of the champion; None if nothing was promoted."""

@@ -64,7 +64,7 @@ def render_anomaly_report(report: AnomalyReport) -> str:
         A complete HTML document with inline style and drawings, and no script.
     """
     css_class = "yes" if report.is_promoted else "no"
-    reasons = "".join(f"<li>{html_text(reason)}</li>" for reason in report.reasons)
+    reason_texts = "".join(f"<li>{html_text(reason)}</li>" for reason in report.reasons)
     verdict_html = f'<p><span class="verdict {css_class}">{html_text(report.verdict)}</span></p>'
     metric_rows: list[Row] = [
         ([html_text(row.name), *(format_number(value, 3) for value in row.values)], index == 0)
@@ -78,7 +78,7 @@ def render_anomaly_report(report: AnomalyReport) -> str:
         ([html_text(label), html_text(value)], False) for label, value in report.notes.items()
     ]
     section_html = (
-        section("Verdict", verdict_html, f"<ul>{reasons}</ul>" if reasons else ""),
+        section("Verdict", verdict_html, f"<ul>{reason_texts}</ul>" if reason_texts else ""),
         section(
             "Detectors",
             table(

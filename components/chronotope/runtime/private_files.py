@@ -79,18 +79,18 @@ def private_connection(
         OSError: The file cannot be created.
     """
     private_database(file_path)
-    connection = sqlite3.connect(
+    database_connection = sqlite3.connect(
         file_path, timeout=_LOCK_WAIT_S, isolation_level=None, check_same_thread=False
     )
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={synchronous}")
+        database_connection.execute("PRAGMA journal_mode=WAL")
+        database_connection.execute(f"PRAGMA synchronous={synchronous}")
         for statement in schema:
-            connection.execute(statement)
+            database_connection.execute(statement)
     except sqlite3.Error:
-        connection.close()
+        database_connection.close()
         raise
-    return connection
+    return database_connection
 
 
 def restrict_to_owner(file_path: Path) -> None:

@@ -141,14 +141,16 @@ class BatchScorer:
             for user_id in user_ids
         ]
         no_options = UserRequest()
-        queries = [
+        query_batch = [
             # a copy is not checked again: an id of the lake may be longer than one of a request
             model_queries(request, no_options.model_copy(update={"user_id": user_id}))
             for request, user_id in zip(prepared, user_ids, strict=True)
         ]
         predictions: list[UserPrediction | None] = [None] * len(prepared)
-        for rows in self._batches(queries):
-            batch = self._predict_batch([prepared[row] for row in rows], [queries[r] for r in rows])
+        for rows in self._batches(query_batch):
+            batch = self._predict_batch(
+                [prepared[row] for row in rows], [query_batch[r] for r in rows]
+            )
             for row, prediction in zip(rows, batch, strict=True):
                 predictions[row] = prediction
             on_batch(len(rows))
@@ -192,12 +194,12 @@ class BatchScorer:
         self, item_scores: Float32, place_scores: Float32, query: Queries, history: UserHistory
     ) -> _UserOutput:
         """Items by the scores of all of them; near ties are decided by a run for this user."""
-        metadata, k = self.loaded_champion.item_metadata, self.options.k
-        item_ranking = score_items(item_scores, history, metadata, self.options)
+        item_metadata, k = self.loaded_champion.item_metadata, self.options.k
+        item_ranking = score_items(item_scores, history, item_metadata, self.options)
         top_items = item_ranking.best(k + 1)  # the last place of the list may be a tie as well
         if self._needs_own_run(top_items, place_scores):
             single = self.loaded_champion.champion.model.answer(query)
-            item_ranking = score_items(single.item_scores[0], history, metadata, self.options)
+            item_ranking = score_items(single.item_scores[0], history, item_metadata, self.options)
             top_items, place_scores = item_ranking.best(k + 1), single.place_scores[0]
         top_items = TopRanked(top_items.items[:k], top_items.scores[:k])
         listed = self._with_tail(item_ranking, top_items, history)
@@ -207,13 +209,16 @@ class BatchScorer:
         self, query_output: QueryOutput, query: Queries, history: UserHistory
     ) -> _UserOutput:
         """Items by a search of the index; near ties are decided by a run for this user."""
-        model, metadata = self.loaded_champion.champion.model, self.loaded_champion.item_metadata
+        model, item_metadata = (
+            self.loaded_champion.champion.model,
+            self.loaded_champion.item_metadata,
+        )
         assert isinstance(model, IndexedRecommender)  # noqa: S101 - for the type checker
-        item_ranking = rank_by_index(model, query_output, history, metadata, self.options)
+        item_ranking = rank_by_index(model, query_output, history, item_metadata, self.options)
         top_items = item_ranking.best(self.options.k)
         if self._needs_own_run(top_items, query_output.place_scores[0]):
             (query_output,) = model.query_outputs(query)
-            item_ranking = rank_by_index(model, query_output, history, metadata, self.options)
+            item_ranking = rank_by_index(model, query_output, history, item_metadata, self.options)
             top_items = item_ranking.best(self.options.k)
         listed = self._with_tail(item_ranking, top_items, history)
         return _UserOutput(item_ranking, listed, query_output.place_scores[0])
@@ -244,17 +249,20 @@ class BatchScorer:
         self, request: PreparedRequest, output: _UserOutput, hours: Float64
     ) -> UserPrediction:
         loaded_champion, items = self.loaded_champion, output.top.items
-        vocabulary, metadata = loaded_champion.champion.vocabulary, loaded_champion.item_metadata
+        bundle_vocabulary, item_metadata = (
+            loaded_champion.champion.vocabulary,
+            loaded_champion.item_metadata,
+        )
         activity = loaded_champion.recent_activity(self.scored_at)
         n_places = 0 if loaded_champion.items_are_places else N_PLACES
-        history = request.known_history
+        user_history = request.known_history
         return UserPrediction(
             items,
             output.ranking.probabilities(items),
-            list(explain_items(items, history, activity, vocabulary, metadata)),
-            (~(history.item_idx[:, None] == items).any(axis=0)).tolist(),
+            list(explain_items(items, user_history, activity, bundle_vocabulary, item_metadata)),
+            (~(user_history.item_idx[:, None] == items).any(axis=0)).tolist(),
             hours,
-            forecast_places(output.place_scores, vocabulary, metadata, n_places)
+            forecast_places(output.place_scores, bundle_vocabulary, item_metadata, n_places)
             if n_places
             else (),
             request.n_history,

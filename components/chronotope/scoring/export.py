@@ -74,16 +74,16 @@ class FileTarget:
             ConfigError: It cannot, or the path is a folder.
         """
         folder = self.path.parent
-        problem = ""
+        problem_text = ""
         if not folder.is_dir():
-            problem = "its folder does not exist"
+            problem_text = "its folder does not exist"
         elif self.path.is_dir():
-            problem = "it is a folder"
+            problem_text = "it is a folder"
         elif not os.access(folder, os.W_OK | os.X_OK):
-            problem = "its folder cannot be written by this user"
-        if problem:
+            problem_text = "its folder cannot be written by this user"
+        if problem_text:
             raise ConfigError(
-                f"The copy of the predictions cannot be written: {problem}",
+                f"The copy of the predictions cannot be written: {problem_text}",
                 received=self.path,
                 way_out="Create the folder or choose another path",
             )

@@ -42,11 +42,16 @@ class PredictionRows:
             loaded_champion: Model that predicted.
             origin: Origin of the rows.
         """
-        vocabulary, metadata = loaded_champion.champion.vocabulary, loaded_champion.item_metadata
-        self._origin, self._metadata = origin, metadata
-        self._item_ids = pa.concat_arrays([pa.nulls(1, pa.string()), vocabulary.items.ids])
-        self._titles = pa.array([title or "" for title in vocabulary.titles], pa.string())
-        self._categories = pa.concat_arrays([pa.nulls(1, pa.string()), metadata.categories.ids])
+        bundle_vocabulary, item_metadata = (
+            loaded_champion.champion.vocabulary,
+            loaded_champion.item_metadata,
+        )
+        self._origin, self._metadata = origin, item_metadata
+        self._item_ids = pa.concat_arrays([pa.nulls(1, pa.string()), bundle_vocabulary.items.ids])
+        self._titles = pa.array([title or "" for title in bundle_vocabulary.titles], pa.string())
+        self._categories = pa.concat_arrays(
+            [pa.nulls(1, pa.string()), item_metadata.categories.ids]
+        )
 
     def table(
         self,

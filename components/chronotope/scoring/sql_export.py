@@ -75,8 +75,8 @@ class SqlTarget:
         Raises:
             StoreError: It does not.
         """
-        with self._transaction() as connection:
-            self._check_columns(connection)
+        with self._transaction() as database_connection:
+            self._check_columns(database_connection)
 
     def write(self, rows: Iterator[pa.RecordBatch]) -> int:
         """Replace all rows of the table in one transaction; readers see the old or the new ones.
@@ -85,14 +85,14 @@ class SqlTarget:
             StoreError: The database refuses it; the table keeps its rows.
         """
         n_rows = 0
-        with self._transaction() as connection:
-            self._check_columns(connection)
-            self.table.create(connection, checkfirst=True)
-            connection.execute(self.table.delete())
+        with self._transaction() as database_connection:
+            self._check_columns(database_connection)
+            self.table.create(database_connection, checkfirst=True)
+            database_connection.execute(self.table.delete())
             for batch in map(flatten_places, rows):
                 for start in range(0, len(batch), _INSERT_ROWS):
                     sql_rows = batch.slice(start, _INSERT_ROWS).to_pylist()
-                    connection.execute(self.table.insert(), sql_rows)
+                    database_connection.execute(self.table.insert(), sql_rows)
                 n_rows += len(batch)
         return n_rows
 
@@ -115,8 +115,8 @@ class SqlTarget:
         try:
             engine = sa.create_engine(self.url, hide_parameters=True)  # they are user ids
             try:
-                with engine.begin() as connection:
-                    yield connection
+                with engine.begin() as database_connection:
+                    yield database_connection
             finally:
                 engine.dispose()
         except (SQLAlchemyError, ImportError) as error:

@@ -86,10 +86,10 @@ class StagedScoring:
             block_users: Users of a block.
         """
         moment = "now" if scored_at is None else scored_at.isoformat()
-        digest = hashlib.blake2b(json.dumps([identity, moment, block_users]).encode())
-        digest.update("\n".join(selection.ids.to_pylist()).encode())
-        digest.update(selection.digests.tobytes())
-        folder = dataset_dir / digest.hexdigest()[:24]
+        content_digest = hashlib.blake2b(json.dumps([identity, moment, block_users]).encode())
+        content_digest.update("\n".join(selection.ids.to_pylist()).encode())
+        content_digest.update(selection.digests.tobytes())
+        folder = dataset_dir / content_digest.hexdigest()[:24]
         for other_dir in dataset_dir.iterdir():
             if other_dir.is_dir() and other_dir != folder:
                 shutil.rmtree(other_dir, ignore_errors=True)

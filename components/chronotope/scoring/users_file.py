@@ -67,7 +67,7 @@ def unknown_users_error(
     """
     shown = ", ".join(repr(user_id) for user_id in unknown_ids[:_N_SHOWN])
     padded = [user_id for user_id in unknown_ids if user_id.strip(_AROUND) in known_ids]
-    hint = (
+    hint_text = (
         f"remove the blanks, quotes or commas around ids such as {padded[0]!r}"
         if padded
         else "correct them"
@@ -75,6 +75,6 @@ def unknown_users_error(
     return ConfigError(
         f"{len(unknown_ids):,} ids of the users file are not in the log",
         received=f"{file_path}: {shown}",
-        way_out=f"Write one id a line as in the log: {hint}; or leave unknown ids out with "
+        way_out=f"Write one id a line as in the log: {hint_text}; or leave unknown ids out with "
         "--skip-unknown",
     )

@@ -55,11 +55,11 @@ def validate_blocks(block_paths: Sequence[Path], known_items: pa.Array, suite_pa
         validation = check(rows)
         if not len(validation.failing):
             continue
-        reasons = pa.chunked_array(validation.failing[c.REASONS]).combine_chunks().flatten()
+        reason_texts = pa.chunked_array(validation.failing[c.REASONS]).combine_chunks().flatten()
         user_ids = rows[c.USER_ID].take(validation.failing["row"]).unique().to_pylist()
         raise ValidationFailed(
             f"{len(validation.failing):,} rows of predictions fail the suite {validation.suite!r}",
-            received=f"{'; '.join(reasons.unique().to_pylist())}, of users {user_ids[:3]}",
+            received=f"{'; '.join(reason_texts.unique().to_pylist())}, of users {user_ids[:3]}",
             way_out="The present table was not changed; roll back the model or correct "
             f"{suite_path}, and run again",
         )

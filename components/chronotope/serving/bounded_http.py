@@ -132,8 +132,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refusal = self._too_large()
             raise _RequestRefusedError
         if len(self.pipeline) >= limits.max_pipelined:
-            hint = "Read responses before sending more"
-            self._refusal = (HTTPStatus.TOO_MANY_REQUESTS, "Too many requests wait", hint)
+            hint_text = "Read responses before sending more"
+            self._refusal = (HTTPStatus.TOO_MANY_REQUESTS, "Too many requests wait", hint_text)
             raise _RequestRefusedError
         self._n_unparsed = 0
         super().on_headers_complete()
@@ -207,11 +207,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _too_large(self) -> tuple[HTTPStatus, str, str]:
         limits = self._limits
-        hint = f"Send at most {limits.max_headers} of {limits.max_header_bytes} bytes in all"
+        hint_text = f"Send at most {limits.max_headers} of {limits.max_header_bytes} bytes in all"
         return (
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
             "The headers are too many or too large",
-            hint,
+            hint_text,
         )
 
     def _refuse(self, status: HTTPStatus, detail: str, hint: str) -> None:

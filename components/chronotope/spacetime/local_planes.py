@@ -45,13 +45,13 @@ def project_local_km(lat_deg: Float64, lon_deg: Float64) -> Float64:
     """
     if is_local(lat_deg, lon_deg):
         return _one_plane(lat_deg, lon_deg)
-    vectors = _unit_vectors(lat_deg, lon_deg)
-    region = _regions(vectors)
+    row_vectors = _unit_vectors(lat_deg, lon_deg)
+    region = _regions(row_vectors)
     projected = np.zeros((len(lat_deg), 2))
     sizes = np.bincount(region)
     for centre, region_idx in zip(_centres(len(sizes)), np.argsort(-sizes), strict=True):
         is_inside = region == region_idx
-        projected[is_inside] = _azimuthal_km(vectors[is_inside]) + centre
+        projected[is_inside] = _azimuthal_km(row_vectors[is_inside]) + centre
     return projected
 
 

@@ -140,9 +140,9 @@ def load_folds(path: Path) -> Folds:
     way_out = "Make the folds of the study again with rolling_origin"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        folds, digest = Folds.model_validate(content["folds"]), content["digest"]
+        folds, content_digest = Folds.model_validate(content["folds"]), content["digest"]
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise SourceError("Folds cannot be read", received=path, way_out=way_out) from error
-    if folds.digest != digest:
+    if folds.digest != content_digest:
         raise DataError("Stored folds do not match their digest", received=path, way_out=way_out)
     return folds

@@ -93,13 +93,13 @@ def _event_table(log: EventLog, catalog: Catalog, event_type: str) -> pa.Table:
 
 def _coordinates(catalog: Catalog, item_idx: Int32, place_idx: Int32) -> dict[str, pa.Array]:
     """Coordinates of the places of events, if there are any."""
-    lat: Float64 = catalog.place_lat[place_idx]
-    lon: Float64 = catalog.place_lon[place_idx]
+    lat_deg: Float64 = catalog.place_lat[place_idx]
+    lon_deg: Float64 = catalog.place_lon[place_idx]
     if catalog.items_are_places:
-        lat, lon = catalog.item_lat[item_idx], catalog.item_lon[item_idx]
-    if not np.isfinite(lat).any():
+        lat_deg, lon_deg = catalog.item_lat[item_idx], catalog.item_lon[item_idx]
+    if not np.isfinite(lat_deg).any():
         return {}
-    return {c.LAT: pa.array(lat, from_pandas=True), c.LON: pa.array(lon, from_pandas=True)}
+    return {c.LAT: pa.array(lat_deg, from_pandas=True), c.LON: pa.array(lon_deg, from_pandas=True)}
 
 
 def _item_table(log: EventLog, catalog: Catalog) -> pa.Table:

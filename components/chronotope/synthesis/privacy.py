@@ -50,11 +50,11 @@ def privacy_figures(
         max_users: Maximum number of users of each side.
         seed: Seed of the drawn users and of the bootstrap.
     """
-    rng = np.random.default_rng(seed)
+    random_generator = np.random.default_rng(seed)
     n_users = min(max_users, len(np.unique(held_out.user_idx)), len(np.unique(fitted.user_idx)))
-    members, others = (_some_users(log, n_users, rng) for log in (fitted, held_out))
+    members, others = (_some_users(log, n_users, random_generator) for log in (fitted, held_out))
     near_synthetic = [_nearest(real, synthetic) for real in (members, others)]  # (U, 3) each
-    shown = _some_users(synthetic, max_users, rng)
+    shown = _some_users(synthetic, max_users, random_generator)
     to_members, to_others = (_nearest(shown, real)[:, 2] for real in (members, others))
     is_nearer = np.where(to_members == to_others, 0.5, to_members < to_others)
     nearness = Nearness(
@@ -63,7 +63,9 @@ def privacy_figures(
         share_nearer_to_fitted=float(is_nearer.mean()),
         n_copies=int(np.sum(_nearest(shown, fitted)[:, 2] < _SAME)),
     )
-    return PrivacyFigures(nearness, _attacks(near_synthetic[0], near_synthetic[1], rng))
+    return PrivacyFigures(
+        nearness, _attacks(near_synthetic[0], near_synthetic[1], random_generator)
+    )
 
 
 def _attacks(members: Float64, others: Float64, rng: np.random.Generator) -> tuple[Attack, ...]:

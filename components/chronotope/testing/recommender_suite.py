@@ -37,13 +37,13 @@ def sample_catalog() -> Catalog:
 
 def sample_log(seed: int = 0) -> EventLog:
     """Events of known users over a few weeks, with skewed items and some baskets."""
-    rng = np.random.default_rng(seed)
-    items = 1 + np.minimum(rng.geometric(0.2, N_EVENTS) - 1, N_ITEMS - 1)
+    random_generator = np.random.default_rng(seed)
+    items = 1 + np.minimum(random_generator.geometric(0.2, N_EVENTS) - 1, N_ITEMS - 1)
     return EventLog.sorted(
-        user_idx=rng.integers(1, N_USERS + 1, N_EVENTS),
+        user_idx=random_generator.integers(1, N_USERS + 1, N_EVENTS),
         item_idx=items,
         place_idx=items,
-        occurred_s=START_S + HOUR_S * rng.integers(0, 24 * 28, N_EVENTS),
+        occurred_s=START_S + HOUR_S * random_generator.integers(0, 24 * 28, N_EVENTS),
     )
 
 
@@ -90,14 +90,14 @@ class RecommenderSuite:
         assert isinstance(self.model(), Recommender)
 
     def test_scores_the_whole_catalogue(self, fitted: Recommender, log: EventLog) -> None:
-        scores = fitted.scores(self.ask(fitted, log, [50, 200, 399]))
-        assert scores.shape == (3, N_ITEMS + 1)
-        assert np.isfinite(scores[:, 1:]).all()
+        item_scores = fitted.scores(self.ask(fitted, log, [50, 200, 399]))
+        assert item_scores.shape == (3, N_ITEMS + 1)
+        assert np.isfinite(item_scores[:, 1:]).all()
 
     def test_is_deterministic(self, fitted: Recommender, log: EventLog) -> None:
         again = self.model().fit(log, sample_catalog())
-        queries = self.ask(fitted, log, [50, 200])
-        np.testing.assert_array_equal(fitted.scores(queries), again.scores(queries))
+        query_batch = self.ask(fitted, log, [50, 200])
+        np.testing.assert_array_equal(fitted.scores(query_batch), again.scores(query_batch))
 
     def test_batch_equals_single(self, fitted: Recommender, log: EventLog) -> None:
         batch_scores = fitted.scores(self.ask(fitted, log, [40, 90, 300]))
@@ -105,8 +105,8 @@ class RecommenderSuite:
         close(batch_scores, np.concatenate(single_scores))
 
     def test_padding_does_not_matter(self, fitted: Recommender, log: EventLog) -> None:
-        queries = self.ask(fitted, log, [60, 250])
-        close(fitted.scores(padded(queries, 3)), fitted.scores(queries))
+        query_batch = self.ask(fitted, log, [60, 250])
+        close(fitted.scores(padded(query_batch, 3)), fitted.scores(query_batch))
 
     def test_answers_a_cold_start_user_without_history(
         self, fitted: Recommender, log: EventLog
@@ -116,11 +116,11 @@ class RecommenderSuite:
         assert np.isfinite(fitted.scores(cold_start_query)[:, 1:]).all()
 
     def test_answers_after_an_unknown_item(self, fitted: Recommender, log: EventLog) -> None:
-        queries = self.ask(fitted, log, [60])
-        items = queries.item_idx.copy()
+        query_batch = self.ask(fitted, log, [60])
+        items = query_batch.item_idx.copy()
         items[:, -1] = 0
-        scores = fitted.scores(replace(queries, item_idx=items, place_idx=items))
-        assert np.isfinite(scores[:, 1:]).all()
+        item_scores = fitted.scores(replace(query_batch, item_idx=items, place_idx=items))
+        assert np.isfinite(item_scores[:, 1:]).all()
 
     def test_later_events_do_not_matter(self, fitted: Recommender, log: EventLog) -> None:
         position = 200
@@ -135,10 +135,10 @@ class RecommenderSuite:
     def test_observing_takes_effect(self, log: EventLog) -> None:
         early = log.before(START_S + 24 * 14 * HOUR_S)
         model = self.model().fit(early, sample_catalog())
-        queries = self.ask(model, log, [60, 250])
-        before = model.scores(queries)
+        query_batch = self.ask(model, log, [60, 250])
+        before = model.scores(query_batch)
         model.observe(log)
-        assert np.array_equal(before, model.scores(queries)) != self.has_state
+        assert np.array_equal(before, model.scores(query_batch)) != self.has_state
 
     def test_fitting_leaves_the_log_alone(self, log: EventLog) -> None:
         self.model().fit(log, sample_catalog())
@@ -152,12 +152,12 @@ def sample_content(catalog: Catalog, seed: int = 0) -> ItemContent:
         catalog: The catalogue.
         seed: Seed of the vectors.
     """
-    rng = np.random.default_rng(seed)
-    vectors = {
-        "text": rng.normal(size=(catalog.n_items, 6)).astype(np.float32),
-        "image": rng.normal(size=(catalog.n_items, 4)).astype(np.float32),
+    random_generator = np.random.default_rng(seed)
+    row_vectors = {
+        "text": random_generator.normal(size=(catalog.n_items, 6)).astype(np.float32),
+        "image": random_generator.normal(size=(catalog.n_items, 4)).astype(np.float32),
     }
-    vectors["image"][::4] = 0.0
-    for rows in vectors.values():
+    row_vectors["image"][::4] = 0.0
+    for rows in row_vectors.values():
         rows[0] = 0.0
-    return project_items(vectors, {"text": "minilm@1", "image": "lite@2"})
+    return project_items(row_vectors, {"text": "minilm@1", "image": "lite@2"})

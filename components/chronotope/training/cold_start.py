@@ -124,7 +124,7 @@ def _score_rounds(
     followed: NextContent,
 ) -> list[ColdBatch]:
     """One pass of the frozen network over a sample of the targets, some items hidden."""
-    rng = np.random.default_rng(config.seed)
+    random_generator = np.random.default_rng(config.seed)
     target_share = min(
         1.0, MAX_TARGETS / max(1, sum(len(time_round.positions) for time_round in rounds))
     )
@@ -134,11 +134,11 @@ def _score_rounds(
         is_warm = priors.popularity > 0
         is_first = ~is_warm.numpy()[log.item_idx[round_positions]]
         sampled_positions = round_positions[
-            is_first | (rng.random(len(round_positions)) < target_share)
+            is_first | (random_generator.random(len(round_positions)) < target_share)
         ]
         if not len(sampled_positions):
             continue
-        is_hidden = is_warm & torch.from_numpy(rng.random(len(is_warm)) < HIDDEN_SHARE)
+        is_hidden = is_warm & torch.from_numpy(random_generator.random(len(is_warm)) < HIDDEN_SHARE)
         hidden_priors = without_events_of(priors, catalog, is_hidden)
         metric = followed.metric(is_warm & ~is_hidden)
         training_batches = ColdStartBatches(
@@ -150,7 +150,7 @@ def _score_rounds(
         )
         with torch.no_grad():
             scored_batches = [
-                _score(net, batch, ~is_warm, metric, rng) for batch in training_batches
+                _score(net, batch, ~is_warm, metric, random_generator) for batch in training_batches
             ]
         cold_batches += [batch for batch in scored_batches if batch is not None]
     return cold_batches

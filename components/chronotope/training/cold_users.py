@@ -136,17 +136,19 @@ def fit_user_head(
     if len(user_idx) < MIN_USERS:
         return None
     net.eval()
-    rng = np.random.default_rng(config.seed)
+    random_generator = np.random.default_rng(config.seed)
     group_of = np.full(catalog.users.size, -1)
     group_bounds = (np.cumsum(GROUP_SHARES[:-1]) * len(user_idx)).astype(np.int64)
-    for group_idx, member_idx in enumerate(np.split(rng.permutation(user_idx), group_bounds)):
+    for group_idx, member_idx in enumerate(
+        np.split(random_generator.permutation(user_idx), group_bounds)
+    ):
         group_of[member_idx] = group_idx
     counted_log = log.take(group_of[log.user_idx] == 0)
     count_user_tables(counted_log, catalog).write_to(user_head)
     base_scorer = _BaseScorer(net, counted_log, catalog, config)
     fitted, judged_batches = (
         base_scorer.scored_batches(
-            log, _sample_members(group_of == group_idx, config, group_share, rng)
+            log, _sample_members(group_of == group_idx, config, group_share, random_generator)
         )
         for group_idx, group_share in ((1, GROUP_SHARES[1]), (2, GROUP_SHARES[2]))
     )
@@ -208,20 +210,20 @@ class _BaseScorer:
     def _score_batch(
         self, new_users: NewUserQueries, query_rows: npt.NDArray[np.int64], n_events: int
     ) -> _ScoredBatch:
-        queries, priors = new_users.queries.take(query_rows), self.priors
+        query_batch, priors = new_users.queries.take(query_rows), self.priors
         has_place = np.arange(len(query_rows)) % 2 == 0  # a request may tell the place or not
-        place_idx = np.where(has_place, queries.request_place_idx, UNKNOWN)
-        queries = replace(queries, request_place_idx=place_idx.astype(np.int32))
+        place_idx = np.where(has_place, query_batch.request_place_idx, UNKNOWN)
+        query_batch = replace(query_batch, request_place_idx=place_idx.astype(np.int32))
         if self.catalog.user_attributes is not None:
-            queries.context.update(self.catalog.user_attributes.of_users(queries.user_idx))
-        activity = torch.from_numpy(self.counter.at(int(queries.request_s[0])))
+            query_batch.context.update(self.catalog.user_attributes.of_users(query_batch.user_idx))
+        activity = torch.from_numpy(self.counter.at(int(query_batch.request_s[0])))
         priors = priors._replace(activity=activity)
-        batch = to_batch(queries, max(8, queries.item_idx.shape[1]), self.columns)
+        batch = to_batch(query_batch, max(8, query_batch.item_idx.shape[1]), self.columns)
         new_row = np.full(len(new_users.queries), -1)
         new_row[query_rows] = np.arange(len(query_rows))
         is_here = new_row[new_users.row] >= 0
         row, item_idx = new_row[new_users.row[is_here]], new_users.item_idx[is_here]
-        candidate_idx, log_weight = self._candidates(priors, queries.item_idx, item_idx)
+        candidate_idx, log_weight = self._candidates(priors, query_batch.item_idx, item_idx)
         column_of = torch.zeros(self.catalog.n_items, dtype=torch.int64)
         column_of[candidate_idx] = torch.arange(len(candidate_idx))
         with torch.no_grad():
@@ -252,8 +254,10 @@ class _BaseScorer:
             return torch.arange(n_items), torch.zeros(n_items)
         popular_items = torch.topk(priors.popularity, N_POPULAR).indices.numpy()
         item_idx = np.concatenate([history.ravel(), targets, popular_items])
-        rng = np.random.default_rng(self.config.seed)
-        sampled_items = sample_candidates(item_idx, n_items, self.config.n_negatives, rng)
+        random_generator = np.random.default_rng(self.config.seed)
+        sampled_items = sample_candidates(
+            item_idx, n_items, self.config.n_negatives, random_generator
+        )
         return sampled_items.item_idx, sampled_items.log_weight
 
 

@@ -149,11 +149,11 @@ def next_content(
         with torch.no_grad():
             profiles.append(_recent_profile(net, new_rows))
         target_idx.append(training_batch.target_item[is_new])
-    vectors = net.content_head.vectors.numpy().astype(np.float64)
+    row_vectors = net.content_head.vectors.numpy().astype(np.float64)
     if not profiles:
-        return NextContent(np.zeros((0, vectors.shape[1])), np.zeros(0, np.int64), vectors)
+        return NextContent(np.zeros((0, row_vectors.shape[1])), np.zeros(0, np.int64), row_vectors)
     return NextContent(
-        torch.cat(profiles).numpy().astype(np.float64), torch.cat(target_idx).numpy(), vectors
+        torch.cat(profiles).numpy().astype(np.float64), torch.cat(target_idx).numpy(), row_vectors
     )
 
 
@@ -182,12 +182,12 @@ def metric_in_axes(metric: Tensor, old: ContentAxes, new: ContentAxes) -> Tensor
 def _sampled_batches(
     net: ChronotopeNet, log: EventLog, rounds: list[PrequentialRound], config: TrainingConfig
 ) -> Iterable[TrainingBatch]:
-    rng = np.random.default_rng(config.seed)
+    random_generator = np.random.default_rng(config.seed)
     n_targets = sum(len(time_round.positions) for time_round in rounds)
     share = min(1.0, MAX_TARGETS / max(1, n_targets))
     sampled_rounds = []
     for time_round in rounds:
-        sampled = time_round.positions[rng.random(len(time_round.positions)) < share]
+        sampled = time_round.positions[random_generator.random(len(time_round.positions)) < share]
         if len(sampled):
             sampled_rounds.append(PrequentialRound(sampled, time_round.priors))
     if not sampled_rounds:

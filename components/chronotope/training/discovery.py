@@ -141,8 +141,8 @@ def discovery_targets(log: EventLog, n_items: int, config: TrainingConfig) -> In
     positions = np.flatnonzero(is_new & (log.occurred_s >= start_s)).astype(np.int64)
     if len(positions) <= config.discovery_targets:
         return positions
-    rng = np.random.default_rng(config.seed)
-    return np.sort(rng.choice(positions, config.discovery_targets, replace=False))
+    random_generator = np.random.default_rng(config.seed)
+    return np.sort(random_generator.choice(positions, config.discovery_targets, replace=False))
 
 
 def discovery_loss(net: ChronotopeNet, training_batch: TrainingBatch) -> Tensor:

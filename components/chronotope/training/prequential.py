@@ -94,13 +94,15 @@ def make_rounds(
     )
     round_starts_s = np.quantile(log.occurred_s, shares, method="lower").astype(np.int64)
     round_starts_s[-1] += 1
-    rng = np.random.default_rng(config.seed)
+    random_generator = np.random.default_rng(config.seed)
     training_rounds = []
     for start_s, end_s in pairwise(round_starts_s):
         is_inside = is_target & (log.occurred_s >= start_s) & (log.occurred_s < end_s)
         positions = np.flatnonzero(is_inside)
         if len(positions):
-            sampled_positions = _subsample(positions, config.max_targets // config.n_rounds, rng)
+            sampled_positions = _subsample(
+                positions, config.max_targets // config.n_rounds, random_generator
+            )
             training_rounds.append(
                 PrequentialRound(sampled_positions, count_priors(log.before(int(start_s)), catalog))
             )
@@ -122,10 +124,10 @@ def validation_sample(
         rounds: The later rounds of ``make_rounds``.
         config: Seed of the draw.
     """
-    rng = np.random.default_rng(config.seed)
+    random_generator = np.random.default_rng(config.seed)
     max_positions = MAX_VALIDATION // len(rounds)
     return [
-        PrequentialRound(_subsample(later.positions, max_positions, rng), later.priors)
+        PrequentialRound(_subsample(later.positions, max_positions, random_generator), later.priors)
         for later in rounds
     ]
 
@@ -207,18 +209,24 @@ class RoundBatches:
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         """Yield the batches of one epoch."""
-        rng = np.random.default_rng((self.config.seed, self.epoch if self.is_training else 0))
+        random_generator = np.random.default_rng(
+            (self.config.seed, self.epoch if self.is_training else 0)
+        )
         batch_plan = [
             (time_round, target_positions, time_given)
             for time_round in self.rounds
-            for target_positions in self._chunk_targets(time_round.positions, rng)
-            for time_given in ([bool(rng.integers(2))] if self.is_training else [False, True])
+            for target_positions in self._chunk_targets(time_round.positions, random_generator)
+            for time_given in (
+                [bool(random_generator.integers(2))] if self.is_training else [False, True]
+            )
         ]
         batch_order = (
-            rng.permutation(len(batch_plan)) if self.is_training else range(len(batch_plan))
+            random_generator.permutation(len(batch_plan))
+            if self.is_training
+            else range(len(batch_plan))
         )
         for plan_idx in batch_order:
-            training_batch = self._make_batch(*batch_plan[plan_idx], rng)
+            training_batch = self._make_batch(*batch_plan[plan_idx], random_generator)
             yield (
                 training_batch
                 if self.shard_spec == (0, 1)
@@ -256,18 +264,18 @@ class RoundBatches:
         rng: np.random.Generator,
     ) -> TrainingBatch:
         """Queries and targets of one batch."""
-        queries = self._queries(positions, time_given=time_given)
+        query_batch = self._queries(positions, time_given=time_given)
         if self.is_training:
-            queries = self.training_queries(queries, rng)
-        gap_s = self.log.occurred_s[positions] - queries.occurred_s[:, -1]
+            query_batch = self.training_queries(query_batch, rng)
+        gap_s = self.log.occurred_s[positions] - query_batch.occurred_s[:, -1]
         target_items = self.log.item_idx[positions]
         return TrainingBatch(
-            batch=to_batch(queries, self._width(positions), self.model_config.context),
+            batch=to_batch(query_batch, self._width(positions), self.model_config.context),
             priors=time_round.priors,
             target_item=torch.from_numpy(target_items).long(),
             gap_h=torch.from_numpy((gap_s / 3600.0).astype(np.float32)),
             target_place=torch.from_numpy(self.log.place_idx[positions]).long(),
-            candidates=self._candidates(time_round.priors, queries.item_idx, target_items, rng),
+            candidates=self._candidates(time_round.priors, query_batch.item_idx, target_items, rng),
             packed_sequences=self._packed_sequences(positions),
             gap_features=self._gap_features_of(positions),
         )

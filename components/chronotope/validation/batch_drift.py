@@ -92,8 +92,8 @@ def profile_rows(
                 ]
             )
         )
-    event_values, lat, lon = np.concatenate(row_samples, axis=1)
-    coordinate_bounds = _coordinate_bounds(lat, lon)
+    event_values, lat_deg, lon_deg = np.concatenate(row_samples, axis=1)
+    coordinate_bounds = _coordinate_bounds(lat_deg, lon_deg)
     if coordinate_bounds is None and items is not None:
         coordinate_bounds = _coordinate_bounds(_floats(items, c.LAT), _floats(items, c.LON))
     event_values = event_values[np.isfinite(event_values)]
@@ -144,10 +144,13 @@ class BatchDriftCheck:
         )
         coordinate_bounds = self.accepted.bounds
         if coordinate_bounds is not None:
-            lat, lon = _floats(batch_rows, c.LAT), _floats(batch_rows, c.LON)
-            self.n_located += int((np.isfinite(lat) & np.isfinite(lon)).sum())
+            lat_deg, lon_deg = _floats(batch_rows, c.LAT), _floats(batch_rows, c.LON)
+            self.n_located += int((np.isfinite(lat_deg) & np.isfinite(lon_deg)).sum())
             self.n_swapped += int(
-                (~coordinate_bounds.contains(lat, lon) & coordinate_bounds.contains(lon, lat)).sum()
+                (
+                    ~coordinate_bounds.contains(lat_deg, lon_deg)
+                    & coordinate_bounds.contains(lon_deg, lat_deg)
+                ).sum()
             )
 
     def findings(self) -> tuple[FailedExpectation, ...]:

@@ -50,13 +50,13 @@ def verify_trail(
     with run_command("Verifying the audit trail") as terminal:
         trail = AuditTrail(Workspace(root).audit())
         check = trail.verify()
-        problem = check.problem
-        if not problem and head and head not in {entry.mac for entry in trail.entries()}:
-            problem = f"no entry has the signature {head}"
-        if problem:
+        problem_text = check.problem
+        if not problem_text and head and head not in {entry.mac for entry in trail.entries()}:
+            problem_text = f"no entry has the signature {head}"
+        if problem_text:
             raise StoreError(
                 "The audit trail was changed",
-                received=problem,
+                received=problem_text,
                 way_out=f"The first {check.n_entries:,} entries hold; compare with a copy",
             )
     if as_json:

@@ -44,10 +44,10 @@ class OnnxAudioEncoder:
         Args:
             batch: Mono samples at 16 kHz.
         """
-        vectors = np.zeros((len(batch), self.dim), dtype=np.float64)
-        for row, samples in zip(vectors, batch, strict=True):
+        row_vectors = np.zeros((len(batch), self.dim), dtype=np.float64)
+        for row, samples in zip(row_vectors, batch, strict=True):
             row[:] = self._run(samples)
-        return unit_vectors(vectors)
+        return unit_vectors(row_vectors)
 
     def _run(self, samples: Samples) -> npt.NDArray[np.float32]:
         """Vector of one sound, shape (dim,)."""

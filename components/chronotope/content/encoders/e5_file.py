@@ -113,7 +113,7 @@ def read_e5_file(file_content: bytes) -> E5File:
     file_cursor.offset = 8
     dim, n_layers, n_heads, n_inner, n_words, max_tokens, _ = file_cursor.numbers("7i")
     epsilon, _ = file_cursor.numbers("fi")
-    vocabulary = _read_vocabulary(file_cursor)
+    bundle_vocabulary = _read_vocabulary(file_cursor)
     array_offsets = _read_directory(file_cursor)
 
     def floats(name: str, n_numbers: int) -> npt.NDArray[np.float32]:
@@ -148,7 +148,7 @@ def read_e5_file(file_content: bytes) -> E5File:
         BertShape(n_layers, n_heads, epsilon),
         weight_arrays,
         quantized(file_content, array_offsets["emb.word"], n_words, dim),
-        vocabulary,
+        bundle_vocabulary,
         max_tokens,
     )
 

@@ -146,8 +146,11 @@ def _label_rows(
         item_id, given_label = str(item_row[c.ITEM_ID]), item_row[column]
         item_input, known_row = reader.read(item_row), known_rows.get(item_id)
         if given_label is not None:
-            label_text, digest = str(given_label), item_input.digest
-            yield _LabelRow(item_id, label_text, None, t.GIVEN, False, "", digest, None), False
+            label_text, content_digest = str(given_label), item_input.digest
+            yield (
+                _LabelRow(item_id, label_text, None, t.GIVEN, False, "", content_digest, None),
+                False,
+            )
         elif known_row is not None and _is_current(known_row, item_input, classifier):
             yield known_row, False
         else:

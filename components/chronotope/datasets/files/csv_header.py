@@ -255,24 +255,24 @@ class _HeaderSearch:
         return positions
 
     def _refuse_missing(self, names: list[str], positions: dict[str, int]) -> None:
-        hint = ""
+        hint_text = ""
         if self._spec.header is None and any(_is_value(name.strip()) for name in names):
-            hint = (
+            hint_text = (
                 "The first line looks like an event: set header: false and names in the dataset's "
                 "YAML"
             )
         for line_idx in range(self._line_idx + 1, min(len(self._block), _SEARCHED_LINES)):
             fields = self._block.text(line_idx).split(self._delimiter)
             if _trimmed_names([field.strip('"') for field in fields]) >= set(self._spec.needed):
-                hint = (
+                hint_text = (
                     f"Line {self._block.first_line + line_idx} has these columns: set skip_rows: "
                     f"{self._block.first_line + line_idx - 1} in the dataset's YAML"
                 )
                 break
-        hint = hint or self._delimiter_hint()
+        hint_text = hint_text or self._delimiter_hint()
         matched_names = {position: name for name, position in positions.items()}
         source_names = [matched_names.get(idx, name) for idx, name in enumerate(names)]
-        check_columns(self._spec, source_names, self._label, way_out=hint)
+        check_columns(self._spec, source_names, self._label, way_out=hint_text)
 
     def _delimiter_hint(self) -> str:
         """What to set if another delimiter gives the needed columns; empty if none does."""

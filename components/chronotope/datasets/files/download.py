@@ -147,17 +147,17 @@ class _Deadline:
 
     def connect(self, *address_args: Any, **options: Any) -> socket.socket:
         """Open a connection that is closed at the time limit."""
-        connection = socket.create_connection(*address_args, **options)
+        database_connection = socket.create_connection(*address_args, **options)
         # A duplicated handle, since TLS detaches the original one.
-        self._sockets.append(connection.dup())
+        self._sockets.append(database_connection.dup())
         if self.passed:
             self._shut()
-        return connection
+        return database_connection
 
     def _shut(self) -> None:
-        for connection in self._sockets:
+        for database_connection in self._sockets:
             with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+                database_connection.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> "_Deadline":
         self._timer.start()
@@ -165,8 +165,8 @@ class _Deadline:
 
     def __exit__(self, *error: object) -> None:
         self._timer.cancel()
-        for connection in self._sockets:
-            connection.close()
+        for database_connection in self._sockets:
+            database_connection.close()
 
 
 def _connection_factory(

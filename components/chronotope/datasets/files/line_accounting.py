@@ -187,13 +187,13 @@ class FileAccount:
         )
 
     def _way_out(self) -> str:
-        reasons = " ".join(refused_line.reason for refused_line in self._first_refused)
-        if "encoding" in reasons:
+        reason_texts = " ".join(refused_line.reason for refused_line in self._first_refused)
+        if "encoding" in reason_texts:
             return (
                 f"The file is not text in the configured encoding ({self._options.encoding}): set "
                 "encoding in the dataset's YAML, for example to latin-1, cp1252 or utf-16"
             )
-        if "JSON" in reasons:
+        if "JSON" in reason_texts:
             return "Each line must hold one JSON object; correct these lines, or format"
         return (
             "Correct delimiter, quote, escape, comment or skip_rows in the dataset's YAML, or the "

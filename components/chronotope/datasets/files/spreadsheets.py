@@ -171,9 +171,9 @@ def _chosen_sheets(table_spec: TableSpec, file_path: Path) -> list[str]:
         return [names[table_spec.sheet - 1]]
     if table_spec.sheet is None and len(filled_names) == 1:
         return filled_names
-    problem = "No such sheet" if table_spec.sheet is not None else "Several sheets have rows"
+    problem_text = "No such sheet" if table_spec.sheet is not None else "Several sheets have rows"
     raise SourceError(
-        problem if filled_names else "The workbook has no rows",
+        problem_text if filled_names else "The workbook has no rows",
         received=f"{file_path}: {', '.join(map(repr, names))}",
         way_out="Set sheet in the dataset's YAML to the name of one, or to '*' for all",
     )

@@ -103,18 +103,18 @@ def name_scores(column_name: str) -> dict[str, float]:
     if column_name.strip() in _WORDS:
         return {column_name.strip(): _EXACT_SCORE}
     words = name_words(column_name)
-    scores: dict[str, float] = {}
+    item_scores: dict[str, float] = {}
     for text in ("".join(words), "".join(word for word in words if word not in _ID_WORDS)):
         if text in _WORD_SCORES:
             role, score = _WORD_SCORES[text]
-            scores[role] = max(scores.get(role, 0.0), score)
+            item_scores[role] = max(item_scores.get(role, 0.0), score)
     for position, word in enumerate(words):
         if word in _WORD_SCORES:
             role, score = _WORD_SCORES[word]
             # The last word of a compound is its head: "product time" is a time.
             part_score = score * (_HEAD_SHARE if position == len(words) - 1 else _PART_SHARE)
-            scores[role] = max(scores.get(role, 0.0), part_score)
-    return scores
+            item_scores[role] = max(item_scores.get(role, 0.0), part_score)
+    return item_scores
 
 
 def name_words(column_name: str) -> list[str]:

@@ -118,14 +118,16 @@ def _preamble(text_lines: Sequence[str]) -> tuple[int, str | None, str | None]:
 
 def _delimiter(body: Sequence[str], doubts: list[str]) -> str:
     """The delimiter that gives most lines the same number of fields, as the first line has."""
-    scores = {}
+    item_scores = {}
     for delimiter in _DELIMITERS:
         widths = [len(_split(text_line, delimiter, '"', None)) for text_line in body]
         width, count = Counter(widths).most_common(1)[0] if widths else (1, 0)
         if width > 1:
             first_fits = widths[0] == width
-            scores[delimiter] = (round(count / len(widths), 1) + first_fits, width)
-    usable = {delimiter: score for delimiter, score in scores.items() if score[0] >= _MIN_SHARE}
+            item_scores[delimiter] = (round(count / len(widths), 1) + first_fits, width)
+    usable = {
+        delimiter: score for delimiter, score in item_scores.items() if score[0] >= _MIN_SHARE
+    }
     if "::" in usable:
         return "::"
     if usable:

@@ -86,9 +86,9 @@ def number_hint(unread_values: pa.Array, decimal: str) -> str:
     if not is_textual(unread_values.type):
         return f": the column has the type {unread_values.type}"
     texts = pc.utf8_trim_whitespace(unread_values.cast(pa.string()))
-    for pattern, hint in _HINTS[decimal]:
+    for pattern, hint_text in _HINTS[decimal]:
         if pc.all(pc.match_substring_regex(texts, pattern)).as_py():
-            return f": {hint}"
+            return f": {hint_text}"
     return ""
 
 

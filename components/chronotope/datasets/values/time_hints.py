@@ -67,7 +67,7 @@ def unread_reasons(
     Returns:
         Mask of the rows by reason, without the column's name.
     """
-    problem = f"cannot be read as {time_spec.kind}"
+    problem_text = f"cannot be read as {time_spec.kind}"
     is_suspect = is_unread
     if time_spec.kind in EPOCH_UNITS_NS:
         is_suspect = is_unread | _is_unusual(instants)
@@ -75,17 +75,17 @@ def unread_reasons(
         return {}
     suspect_rows = np.flatnonzero(is_suspect)
     hint_masks = _hints(column.take(pa.array(suspect_rows)), time_spec.kind)
-    reasons: dict[str, npt.NDArray[np.bool_]] = {}
+    reason_texts: dict[str, npt.NDArray[np.bool_]] = {}
     is_open = is_suspect.copy()
-    for hint, hint_mask in hint_masks.items():
+    for hint_text, hint_mask in hint_masks.items():
         is_hinted = np.zeros(len(column), np.bool_)
         is_hinted[suspect_rows[hint_mask]] = True
         is_hinted &= is_open
         if is_hinted.any():
-            reasons[f"{problem}: {hint}"] = is_hinted
+            reason_texts[f"{problem_text}: {hint_text}"] = is_hinted
             is_open &= ~is_hinted
     is_plain = is_unread & is_open
-    return reasons | ({problem: is_plain} if is_plain.any() else {})
+    return reason_texts | ({problem_text: is_plain} if is_plain.any() else {})
 
 
 def _is_unusual(instants: pa.Array) -> npt.NDArray[np.bool_]:
@@ -112,7 +112,7 @@ def _hints(values: pa.Array, kind: TimeKind) -> dict[str, npt.NDArray[np.bool_]]
         hint_patterns = (*_NUMBER_HINTS, *(_TEXT_HINTS if is_text else ()))
         if kind is TimeKind.STRPTIME:
             hint_patterns = (*_TEXT_HINTS[:1], *_ISO_HINTS)
-        return {hint: _matches(texts, pattern) for pattern, hint in hint_patterns}
+        return {hint_text: _matches(texts, pattern) for pattern, hint_text in hint_patterns}
     return {f"the column has the type {values.type}": _all(values)}
 
 

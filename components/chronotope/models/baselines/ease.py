@@ -87,8 +87,8 @@ class Ease:
         state = require_fitted(self._state, self.name)
         rows = np.repeat(np.arange(len(queries)), queries.item_idx.shape[1])
         columns = state.column[queries.item_idx.ravel()]
-        history = _incidence(rows, columns, len(queries), len(state.kept_idx))
-        kept_BK = (history @ state.weights).numpy()
+        user_history = _incidence(rows, columns, len(queries), len(state.kept_idx))
+        kept_BK = (user_history @ state.weights).numpy()
         lowest_B1 = kept_BK.min(axis=1, keepdims=True, initial=0.0)
         scores_BI = np.repeat(lowest_B1, len(state.column), axis=1)
         scores_BI[:, state.kept_idx] = kept_BK

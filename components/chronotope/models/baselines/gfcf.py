@@ -78,9 +78,9 @@ class GfCf:
         """Filter each history, as a set of items, shape (B, n_items)."""
         state = require_fitted(self._state, self.name)
         rows = np.repeat(np.arange(len(queries)), queries.item_idx.shape[1])
-        history = _incidence(rows, queries.item_idx.ravel(), (len(queries), len(state.root)))
-        linear = (history @ state.normalised.T) @ state.normalised
-        factors = (history * _inverse(state.root)) @ state.vectors  # (B, n_factors)
+        user_history = _incidence(rows, queries.item_idx.ravel(), (len(queries), len(state.root)))
+        linear = (user_history @ state.normalised.T) @ state.normalised
+        factors = (user_history * _inverse(state.root)) @ state.vectors  # (B, n_factors)
         ideal = (factors @ state.vectors.T) * state.root
         return np.asarray(linear.toarray() + self._config.alpha * ideal, dtype=np.float64)
 
@@ -99,8 +99,8 @@ def _vectors(normalised: sparse.csr_array, n_factors: int) -> Float64:
     if n_factors < 1 or normalised.nnz == 0:
         return np.zeros((normalised.shape[1], 1))
     start = np.random.default_rng(0).normal(size=smaller)
-    _, _, vectors = svds(normalised, k=n_factors, v0=start)
-    return np.asarray(vectors.T, dtype=np.float64)
+    _, _, row_vectors = svds(normalised, k=n_factors, v0=start)
+    return np.asarray(row_vectors.T, dtype=np.float64)
 
 
 def _inverse(root: Float64) -> Float64:

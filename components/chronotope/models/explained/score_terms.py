@@ -93,9 +93,9 @@ def score_terms(net: ChronotopeNet, batch: Batch, priors: Priors) -> ScoreTerms:
 
 def _at_items(query: EncodedQuery, event_values: Tensor) -> Tensor:
     """Values at the representatives of the full history, moved to their items, (B, n_items)."""
-    history = query.history
+    user_history = query.history
     empty = event_values.new_zeros(len(event_values), query.view.n_columns)
-    return empty.scatter_add(1, history.column, event_values * history.is_first)
+    return empty.scatter_add(1, user_history.column, event_values * user_history.is_first)
 
 
 def _prior_terms(

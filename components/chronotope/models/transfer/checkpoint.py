@@ -85,14 +85,14 @@ def write_checkpoint(path: Path, checkpoint: PretrainedCheckpoint) -> str:
         SHA-256 of the file.
     """
     parameters = {name: value.contiguous() for name, value in checkpoint.parameters.items()}
-    metadata = {
+    item_metadata = {
         "version": FORMAT_VERSION,
         "model": checkpoint.model.model_dump_json(),
         "names": _names_digest(),
         "card": checkpoint.card,
         "digest": tensor_digest(dict(parameters)),
     }
-    content = safetensors.torch.save(parameters, metadata)
+    content = safetensors.torch.save(parameters, item_metadata)
     with replacing(path) as draft:
         draft.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
@@ -109,18 +109,18 @@ def read_checkpoint(path: Path) -> PretrainedCheckpoint:
         if n_bytes > MAX_BYTES:
             raise _unreadable(path, f"{n_bytes:,} bytes, at most {MAX_BYTES:,}")
         with safetensors.safe_open(path, framework="pt") as opened:
-            metadata = dict(opened.metadata() or {})
+            item_metadata = dict(opened.metadata() or {})
             parameters = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (OSError, safetensors.SafetensorError) as error:
         raise _unreadable(path, str(error)) from error
-    problem = _problem(metadata, parameters)
-    if problem:
-        raise _unreadable(path, problem)
+    problem_text = _problem(item_metadata, parameters)
+    if problem_text:
+        raise _unreadable(path, problem_text)
     try:
-        model = ModelConfig.model_validate_json(metadata["model"])
+        model = ModelConfig.model_validate_json(item_metadata["model"])
     except ValidationError as error:
         raise _unreadable(path, str(error)) from error
-    return PretrainedCheckpoint(model, parameters, metadata.get("card", ""))
+    return PretrainedCheckpoint(model, parameters, item_metadata.get("card", ""))
 
 
 def shipped_checkpoint() -> PretrainedCheckpoint:
@@ -132,9 +132,9 @@ def shipped_checkpoint() -> PretrainedCheckpoint:
     path = shipped_path()
     if not path.is_file():
         raise _unreadable(path, "no such file")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != SHIPPED_SHA256:
-        raise _unreadable(path, f"SHA-256 {digest}, expected {SHIPPED_SHA256}")
+    content_digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if content_digest != SHIPPED_SHA256:
+        raise _unreadable(path, f"SHA-256 {content_digest}, expected {SHIPPED_SHA256}")
     return read_checkpoint(path)
 
 

@@ -110,11 +110,11 @@ def evaluate_detector(
     detector_bundle = load_detector(detector_dir)
     holdout_features = training_log.features.take(holdout_rows)
     surprise = detector_bundle.detector.surprise(holdout_features)
-    scores = {CANDIDATE: surprise} | _reference_scores(
+    item_scores = {CANDIDATE: surprise} | _reference_scores(
         dataset, training_log, holdout_features, settings
     )
     scored_events = {
-        name: _scored(training_log, holdout_rows, values) for name, values in scores.items()
+        name: _scored(training_log, holdout_rows, values) for name, values in item_scores.items()
     }
     is_anomalous = scored_events[CANDIDATE].is_anomalous
     is_flagged = surprise > detector_bundle.threshold.surprise

@@ -81,11 +81,11 @@ def promote_detector(
     mlflow_store, name = open_store(settings.workspace.mlruns), registered.name
     set_challenger(mlflow_store, name, registered.version)
     champion_version = current_champion(mlflow_store, name)
-    reasons = gate_reasons(evaluation, settings)
-    reasons += blessing_problems(
+    reason_texts = gate_reasons(evaluation, settings)
+    reason_texts += blessing_problems(
         run_dir / DETECTOR_FOLDER, run_dir / EVENTS_FILE, settings.max_latency_ms
     )
-    if not reasons:
+    if not reason_texts:
         metrics = evaluation.metrics[CANDIDATE]
         promote(
             mlflow_store,
@@ -97,8 +97,8 @@ def promote_detector(
         )
     return PromotionResult(
         **registered.model_dump(),
-        promoted=not reasons,
-        reasons=tuple(reasons),
+        promoted=not reason_texts,
+        reasons=tuple(reason_texts),
         previous=champion_version,
     )
 

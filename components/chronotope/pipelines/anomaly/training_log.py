@@ -146,5 +146,5 @@ def _with_recommender(
 def anomaly_run_dir(dataset: str, version: int, settings: AnomalySettings) -> Path:
     """Folder of a training: the same events and settings resume in it."""
     settings_text = settings.model_dump_json(exclude={"root"})
-    digest = hashlib.sha256(f"{version}\n{settings_text}".encode()).hexdigest()[:12]
-    return settings.workspace.runs(dataset) / f"anomaly-{digest}"
+    content_digest = hashlib.sha256(f"{version}\n{settings_text}".encode()).hexdigest()[:12]
+    return settings.workspace.runs(dataset) / f"anomaly-{content_digest}"

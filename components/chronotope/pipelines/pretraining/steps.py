@@ -52,8 +52,8 @@ def pretraining_run_dir(sources: Iterable[PretrainingSource], settings: Pretrain
     """
     names = "\n".join(f"{log_source.dataset} {log_source.features.name}" for log_source in sources)
     settings_text = settings.model_dump_json(exclude=_PLACE_FIELDS)
-    digest = hashlib.sha256(f"{names}\n{settings_text}".encode()).hexdigest()[:12]
-    return settings.workspace.runs(settings.name) / digest
+    content_digest = hashlib.sha256(f"{names}\n{settings_text}".encode()).hexdigest()[:12]
+    return settings.workspace.runs(settings.name) / content_digest
 
 
 def pretrain_network(

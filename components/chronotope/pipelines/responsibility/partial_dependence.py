@@ -92,22 +92,22 @@ def holdout_dependences(
     model = open_bundle(bundle)
     if isinstance(model, IndexedRecommender):
         return ()
-    log, catalog = load_features(features)
+    log, item_catalog = load_features(features)
     targets = evaluation_targets(log, settings, run_dir)
     targets = targets[log.basket_start()[targets] > log.user_start()[targets]]
     n_steps = len(HOURS) + len(GAPS_H)
-    n_queries = int(np.clip(MAX_ALL_SCORES // (n_steps * catalog.n_items), 16, MAX_QUERIES))
+    n_queries = int(np.clip(MAX_ALL_SCORES // (n_steps * item_catalog.n_items), 16, MAX_QUERIES))
     chosen = np.random.default_rng(settings.training.seed).permutation(targets)[:n_queries]
     if not len(chosen):
         return ()
-    queries = queries_at(log, chosen, history_len=model.history_len, time_given=True)
+    query_batch = queries_at(log, chosen, history_len=model.history_len, time_given=True)
 
     def score(batch: Queries) -> Float32:
         return model.answer(batch).item_scores
 
     target_idx = log.item_idx[chosen].astype(np.int64)
-    sample = DependenceSample(score, queries, target_idx, catalog.n_items)
-    return partial_dependences(sample, catalog)
+    sample = DependenceSample(score, query_batch, target_idx, item_catalog.n_items)
+    return partial_dependences(sample, item_catalog)
 
 
 def partial_dependences(sample: DependenceSample, catalog: Catalog) -> tuple[DependenceCurve, ...]:
@@ -157,14 +157,14 @@ def _moved_curve(
     sample: DependenceSample, quantity: str, steps: Sequence[str], moved: Iterator[Queries]
 ) -> DependenceCurve:
     own_means, target_means = [], []
-    for queries in moved:
+    for query_batch in moved:
         own, target = 0.0, 0.0
-        for rows, probability in sample.probabilities(queries):
+        for rows, probability in sample.probabilities(query_batch):
             own += float((probability * sample.own_mask(rows)).sum())
             target_idx = sample.target_idx[rows]
             target += float(probability[np.arange(len(target_idx)), target_idx].sum())
-        own_means.append(own / len(queries))
-        target_means.append(target / len(queries))
+        own_means.append(own / len(query_batch))
+        target_means.append(target / len(query_batch))
     return DependenceCurve(
         quantity=quantity,
         steps=tuple(steps),

@@ -115,7 +115,7 @@ def evaluate_fairness(
     lists = recommend_lists(model, log, targets)
     groups = UserGroups.of(catalog, past)
     n_events = np.bincount(past.item_idx, minlength=catalog.n_items)
-    exposure = exposure_of_lists(lists, log, n_events)
+    item_exposure = exposure_of_lists(lists, log, n_events)
     return FairnessEvaluation(
         groups=tuple(
             group
@@ -126,14 +126,14 @@ def evaluate_fairness(
         ),
         min_group_users=min_group_users,
         exposure=ExposureEvaluation(
-            tail_share=MeasuredValue.of(exposure.tail_share),
-            tail_demand=MeasuredValue.of(exposure.tail_demand),
-            gap=MeasuredValue.of(exposure.gap),
-            gini=exposure.gini,
-            coverage=exposure.coverage,
-            popularity_lift=exposure.popularity_lift,
-            group_shares=exposure.group_shares,
-            group_demand=exposure.group_demand,
+            tail_share=MeasuredValue.of(item_exposure.tail_share),
+            tail_demand=MeasuredValue.of(item_exposure.tail_demand),
+            gap=MeasuredValue.of(item_exposure.gap),
+            gini=item_exposure.gini,
+            coverage=item_exposure.coverage,
+            popularity_lift=item_exposure.popularity_lift,
+            group_shares=item_exposure.group_shares,
+            group_demand=item_exposure.group_demand,
         ),
     )
 
@@ -194,14 +194,14 @@ def recommend_lists(model: Recommender, log: EventLog, targets: Int64) -> Recomm
     parts = []
     for begin in range(0, len(order), _BATCH_SIZE):
         rows = order[begin : begin + _BATCH_SIZE]
-        queries = queries_at(
+        query_batch = queries_at(
             log,
             targets[rows],
             history_len=model.history_len,
             time_given=True,
             start_positions=starts,
         )
-        item_scores = model.scores(queries)
+        item_scores = model.scores(query_batch)
         best = top_items(item_scores, LIST_LEN)  # (B, k)
         known_scores = item_scores[:, 1:].astype(np.float64)
         top_score = known_scores.max(axis=1, keepdims=True)

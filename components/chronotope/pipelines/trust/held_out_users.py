@@ -52,5 +52,5 @@ def training_log(
 
 
 def _user_hash(user_id: str, seed: int) -> int:
-    digest = hashlib.sha256(f"held-out {seed} {user_id}".encode()).digest()
-    return int.from_bytes(digest[:_HASH_BYTES])
+    content_digest = hashlib.sha256(f"held-out {seed} {user_id}".encode()).digest()
+    return int.from_bytes(content_digest[:_HASH_BYTES])

@@ -103,7 +103,7 @@ def choose_attacked(
         is_held_out: Users that no training used, bool, shape (n_users,).
         audit: Numbers and seed.
     """
-    rng = np.random.default_rng(audit.seed)
+    random_generator = np.random.default_rng(audit.seed)
     has_past = np.flatnonzero(log.basket_start() > log.user_start())
     user_idx = np.unique(log.user_idx[has_past])
     user_idx = user_idx[user_idx > 0]
@@ -112,10 +112,10 @@ def choose_attacked(
     if n_attacked < MIN_ATTACKED:
         return None
     is_drawn, is_member = np.zeros_like(is_held_out), np.zeros_like(is_held_out)
-    is_drawn[rng.choice(others, n_attacked, replace=False)] = True
-    is_member[rng.choice(members, n_attacked, replace=False)] = True
+    is_drawn[random_generator.choice(others, n_attacked, replace=False)] = True
+    is_member[random_generator.choice(members, n_attacked, replace=False)] = True
     is_drawn |= is_member
-    targets = rng.permutation(has_past[is_drawn[log.user_idx[has_past]]])
+    targets = random_generator.permutation(has_past[is_drawn[log.user_idx[has_past]]])
     targets = targets[np.argsort(log.user_idx[targets], kind="stable")]
     first_of_user = np.searchsorted(log.user_idx[targets], log.user_idx[targets])
     is_kept = np.arange(len(targets)) - first_of_user < audit.targets_per_user
@@ -197,14 +197,14 @@ def target_losses(model: Recommender, log: EventLog, targets: Int64) -> Float64:
     order = np.argsort(starts[1][targets] - starts[0][targets], kind="stable")
     for start in range(0, len(order), _BATCH_SIZE):
         rows = order[start : start + _BATCH_SIZE]
-        queries = queries_at(
+        query_batch = queries_at(
             log,
             targets[rows],
             history_len=model.history_len,
             time_given=True,
             start_positions=starts,
         )
-        item_scores = model.scores(queries)[:, 1:].astype(np.float64)  # (B, n_items - 1)
+        item_scores = model.scores(query_batch)[:, 1:].astype(np.float64)  # (B, n_items - 1)
         item_scores -= item_scores.max(axis=1, keepdims=True)
         log_total = np.log(np.exp(item_scores).sum(axis=1))
         true_scores = item_scores[np.arange(len(rows)), log.item_idx[targets[rows]] - 1]

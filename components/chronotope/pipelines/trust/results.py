@@ -108,13 +108,13 @@ class TrustEvaluation(StepResult):
         }
         if self.fairness is None:
             return values
-        exposure = self.fairness.exposure
+        item_exposure = self.fairness.exposure
         gaps = self.fairness.accuracy_gaps()
         return values | {
-            "exposure_gap": exposure.gap.value,
-            "exposure_gini": exposure.gini,
-            "exposure_coverage": exposure.coverage,
-            "popularity_lift": exposure.popularity_lift,
+            "exposure_gap": item_exposure.gap.value,
+            "exposure_gini": item_exposure.gini,
+            "exposure_coverage": item_exposure.coverage,
+            "popularity_lift": item_exposure.popularity_lift,
             **{f"ndcg_10_gap_{tag_name(name)}": gap for name, gap in gaps.items()},
         }
 

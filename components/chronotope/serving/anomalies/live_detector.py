@@ -182,9 +182,9 @@ class LiveDetector:
             return
         detector_dir = local_version_folder(champion_record.source, Path(mlruns_dir) / "fetched")
         bundle = load_detector(detector_dir)
-        history = self._read_history(bundle)
+        user_history = self._read_history(bundle)
         self._loaded = _LoadedDetector(
-            champion_record.version, lake_version, bundle, history, Lock()
+            champion_record.version, lake_version, bundle, user_history, Lock()
         )
 
     def _read_history(self, bundle: DetectorBundle) -> LiveHistory:
@@ -193,7 +193,7 @@ class LiveDetector:
         label_column = bundle.facts.get(LABEL_COLUMN_FACT) or ""
         names = [name for name in (*BEHAVIOUR_COLUMNS, label_column) if name in column_names]
         labels_path = self._workspace.event_labels(self._settings.dataset)
-        history = LiveHistory(
+        user_history = LiveHistory(
             self._lake.read(EVENTS, columns=names),
             label_column or None,
             read_event_labels(labels_path),
@@ -203,10 +203,10 @@ class LiveDetector:
         while records := self._interaction_log.read(log_position, _READ_BATCH, "event"):
             for logged in records:
                 event = behaviour_event(logged.payload)
-                if not history.holds(event):
-                    history.add(event)
+                if not user_history.holds(event):
+                    user_history.add(event)
             log_position = records[-1].seq
-        return history
+        return user_history
 
 
 def behaviour_event(payload: dict[str, Any]) -> BehaviourEvent:

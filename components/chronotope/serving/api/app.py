@@ -228,10 +228,10 @@ class Service:
         """The receipt with anomaly scores, if there is a detector and something new."""
         if self.live_detector.version is None or receipt.n_new == 0:
             return receipt
-        scores = self.live_detector.score(
+        item_scores = self.live_detector.score(
             [posted.key for posted in events], [posted.payload for posted in events]
         )
-        anomalies = tuple(ScoredEvent.of(event_score) for event_score in scores)
+        anomalies = tuple(ScoredEvent.of(event_score) for event_score in item_scores)
         return ScoredReceipt(**receipt.model_dump(), anomalies=anomalies)
 
 

@@ -75,9 +75,9 @@ def add_demo_page(app: FastAPI, watcher: ChampionWatcher, *, has_pictures: bool)
         limit: Annotated[int, Query(ge=1, le=10_000, description="Number of points.")] = 2000,
     ) -> MapPoints:
         """Coordinates of items and places, evenly sampled."""
-        metadata = watcher.loaded_champion.item_metadata
-        all_lat = np.r_[metadata.lat, metadata.place_lat]
-        all_lon = np.r_[metadata.lon, metadata.place_lon]
+        item_metadata = watcher.loaded_champion.item_metadata
+        all_lat = np.r_[item_metadata.lat, item_metadata.place_lat]
+        all_lon = np.r_[item_metadata.lon, item_metadata.place_lon]
         points = _sample_points(all_lat, all_lon, limit)
         return MapPoints(has_pictures=has_pictures, points=points)
 
@@ -129,5 +129,6 @@ def _sample_points(
     n_points = min(limit, len(distinct_points))
     sample_rows = np.linspace(0, len(distinct_points) - 1, n_points).astype(np.int64)
     return tuple(
-        (round(lat, 6), round(lon, 6)) for lat, lon in distinct_points[sample_rows].tolist()
+        (round(lat_deg, 6), round(lon_deg, 6))
+        for lat_deg, lon_deg in distinct_points[sample_rows].tolist()
     )

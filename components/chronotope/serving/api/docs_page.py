@@ -53,7 +53,9 @@ def _content_policy(page: str) -> str:
     """Policy that allows the page's own assets and its one inline script, by digest."""
     inline_scripts = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
     digests = (hashlib.sha256(script.encode()).digest() for script in inline_scripts)
-    sources = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    sources = " ".join(
+        f"'sha256-{base64.b64encode(content_digest).decode()}'" for content_digest in digests
+    )
     return (
         f"default-src 'none'; script-src 'self' {sources}; style-src 'self'; "
         "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "

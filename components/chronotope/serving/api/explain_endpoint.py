@@ -40,11 +40,11 @@ def explain(
     """
     prepared = inference_service.prepare(user_request)
     logits = inference_service.run_model(prepared, user_request).item_scores[0]
-    metadata, model = (
+    item_metadata, model = (
         prepared.loaded_champion.item_metadata,
         prepared.loaded_champion.champion.model,
     )
-    ranking = score_items(logits, prepared.known_history, metadata, RecommendOptions())
+    ranking = score_items(logits, prepared.known_history, item_metadata, RecommendOptions())
     item_idx = (
         ranking.best(user_request.k).items if item_id is None else _item_index(prepared, item_id)
     )
@@ -82,7 +82,7 @@ def _item_explanations(
     explanations: list[Explanation],
 ) -> tuple[ItemExplanation, ...]:
     loaded_champion, user_history = prepared.loaded_champion, prepared.known_history
-    vocabulary = loaded_champion.champion.vocabulary
+    bundle_vocabulary = loaded_champion.champion.vocabulary
     recent_activity = loaded_champion.recent_activity(prepared.request_time)
     next_items = recent_activity.follows(int(user_history.item_idx[-1]) if user_history else 0)
     items = describe_items(
@@ -91,7 +91,7 @@ def _item_explanations(
         RecommendOptions(),
         user_history,
         recent_activity,
-        vocabulary,
+        bundle_vocabulary,
         loaded_champion.item_metadata,
     )
     return tuple(
@@ -101,7 +101,7 @@ def _item_explanations(
             rank=explanation.rank,
             probability=explanation.probability,
             reason=item.reason,
-            why=why_text(explanation, user_history, vocabulary, item.reason),
+            why=why_text(explanation, user_history, bundle_vocabulary, item.reason),
             events=_events(prepared, explanation),
             counterfactual=_removed_events(prepared, explanation.counterfactual),
             n_user_events=int((user_history.item_idx == item_idx).sum()),

@@ -99,21 +99,21 @@ class ItemEndpoint:
         """
         loaded = self._watcher.loaded_champion
         item_idx = _item_idx(loaded, item_id)
-        vocabulary, metadata = loaded.champion.vocabulary, loaded.item_metadata
-        (category,) = metadata.categories.names(metadata.category_idx[[item_idx]])
+        bundle_vocabulary, item_metadata = loaded.champion.vocabulary, loaded.item_metadata
+        (category,) = item_metadata.categories.names(item_metadata.category_idx[[item_idx]])
         row = self._catalogue_row(item_id, (c.TEXT,))
         text = row.get(c.TEXT)
         return ItemResponse(
             dataset=self._settings.dataset,
             id=item_id,
-            title=vocabulary.titles[item_idx] or "",
+            title=bundle_vocabulary.titles[item_idx] or "",
             category=category,
-            category_confidence=metadata.confidences(np.array([item_idx]))[0],
+            category_confidence=item_metadata.confidences(np.array([item_idx]))[0],
             predicted_labels=item_labels(self._lake, item_id),
             summary=read_summary(self._lake, item_id),
             text=None if text is None else str(text)[:MAX_TEXT_CHARS],
-            lat=none_if_nan(float(metadata.lat[item_idx])),
-            lon=none_if_nan(float(metadata.lon[item_idx])),
+            lat=none_if_nan(float(item_metadata.lat[item_idx])),
+            lon=none_if_nan(float(item_metadata.lon[item_idx])),
             n_events=int((loaded.item_idx == item_idx).sum()),
             has_picture=self._reader is not None,
             similar=_similar_items(loaded, item_idx, k),
@@ -187,23 +187,23 @@ def _item_idx(loaded: LoadedChampion, item_id: str) -> int:
 
 
 def _similar_items(loaded: LoadedChampion, item_idx: int, k: int) -> tuple[SimilarItem, ...]:
-    likeness, vocabulary = loaded.item_metadata.likeness, loaded.champion.vocabulary
+    likeness, bundle_vocabulary = loaded.item_metadata.likeness, loaded.champion.vocabulary
     if likeness is None:
         return ()
     nearest, cosine = likeness.nearest(item_idx, k)
-    metadata = loaded.item_metadata
+    item_metadata = loaded.item_metadata
     rows = zip(
-        vocabulary.items.names(nearest),
+        bundle_vocabulary.items.names(nearest),
         nearest.tolist(),
-        metadata.categories.names(metadata.category_idx[nearest]),
-        metadata.confidences(nearest),
+        item_metadata.categories.names(item_metadata.category_idx[nearest]),
+        item_metadata.confidences(nearest),
         cosine.tolist(),
         strict=True,
     )
     return tuple(
         SimilarItem(
             id=str(name),
-            title=vocabulary.titles[idx] or "",
+            title=bundle_vocabulary.titles[idx] or "",
             category=category,
             category_confidence=confidence,
             similarity=round(similarity, 4),

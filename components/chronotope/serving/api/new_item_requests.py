@@ -44,9 +44,9 @@ class PostedItemBody(BaseModel):
         if (self.lat is None) != (self.lon is None):
             raise ValueError("give both lat and lon, or neither")
         for column_name, field_value in {**self.__dict__, **(self.model_extra or {})}.items():
-            problem = _value_problem(field_value)
-            if problem:
-                raise ValueError(f"{column_name} {problem}")
+            problem_text = _value_problem(field_value)
+            if problem_text:
+                raise ValueError(f"{column_name} {problem_text}")
         return self
 
     def fields(self) -> ItemFields:

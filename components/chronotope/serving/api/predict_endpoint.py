@@ -45,9 +45,12 @@ def predict(
     prepared = inference_service.prepare(predict_request)
     model_output = inference_service.run_model(prepared, predict_request)
     loaded_champion, user_history = prepared.loaded_champion, prepared.known_history
-    vocabulary, metadata = loaded_champion.champion.vocabulary, loaded_champion.item_metadata
+    bundle_vocabulary, item_metadata = (
+        loaded_champion.champion.vocabulary,
+        loaded_champion.item_metadata,
+    )
     options = predict_request.recommend_options()
-    ranking = score_items(model_output.item_scores[0], user_history, metadata, options)
+    ranking = score_items(model_output.item_scores[0], user_history, item_metadata, options)
     item_indices = ranking.best(predict_request.k).items
     recent_activity = loaded_champion.recent_activity(prepared.request_time)
     wait = remaining_wait(model_output.when, user_history, prepared.request_time)
@@ -58,11 +61,17 @@ def predict(
         **dict(base),
         history=_history_items(prepared, predict_request.n_history),
         items=describe_items(
-            item_indices, ranking, options, user_history, recent_activity, vocabulary, metadata
+            item_indices,
+            ranking,
+            options,
+            user_history,
+            recent_activity,
+            bundle_vocabulary,
+            item_metadata,
         ),
         time_forecast=time_curve,
         place_forecasts=forecast_places(
-            model_output.place_scores[0], vocabulary, metadata, predict_request.n_places
+            model_output.place_scores[0], bundle_vocabulary, item_metadata, predict_request.n_places
         ),
     )
 
@@ -105,15 +114,18 @@ def history_item_at(prepared: PreparedRequest, row: int) -> HistoryItem:
         prepared: The request with the state of its user.
         row: Position among the known events, oldest first.
     """
-    user_history, metadata = prepared.known_history, prepared.loaded_champion.item_metadata
-    vocabulary, item_idx = prepared.loaded_champion.champion.vocabulary, user_history.item_idx[row]
+    user_history, item_metadata = prepared.known_history, prepared.loaded_champion.item_metadata
+    bundle_vocabulary, item_idx = (
+        prepared.loaded_champion.champion.vocabulary,
+        user_history.item_idx[row],
+    )
     return HistoryItem(
-        item_id=str(vocabulary.items.name(int(item_idx))),
-        title=vocabulary.titles[int(item_idx)] or "",
+        item_id=str(bundle_vocabulary.items.name(int(item_idx))),
+        title=bundle_vocabulary.titles[int(item_idx)] or "",
         occurred_at=_UNIX_EPOCH + timedelta(seconds=int(user_history.occurred_s[row])),
         utc_offset_min=int(user_history.utc_offset_min[row]),
-        lat=none_if_nan(float(metadata.lat[item_idx])),
-        lon=none_if_nan(float(metadata.lon[item_idx])),
+        lat=none_if_nan(float(item_metadata.lat[item_idx])),
+        lon=none_if_nan(float(item_metadata.lon[item_idx])),
     )
 
 

@@ -43,8 +43,8 @@ def problem_response(error: ChronotopeError) -> JSONResponse:
     """Response of a deliberate error: 422 for the caller's fault, 503 for the service's."""
     status_code = 422 if isinstance(error, ConfigError | DataError) else 503
     received = None if error.received is None else str(error.received)[:_MAX_RECEIVED_CHARS]
-    problem = Problem(detail=error.problem, received=received, hint=error.way_out)
-    return _json_problem(status_code, problem)
+    problem_text = Problem(detail=error.problem, received=received, hint=error.way_out)
+    return _json_problem(status_code, problem_text)
 
 
 async def _handle_chronotope_error(_: Request, error: Exception) -> JSONResponse:
@@ -61,14 +61,16 @@ async def _handle_validation_error(request: Request, error: Exception) -> JSONRe
         FieldProblem(field=_field_path(detail["loc"]), message=detail["msg"])
         for detail in error.errors()
     )
-    hint = "See /openapi.json for the request schema"
-    return _json_problem(422, Problem(detail="The request is invalid", fields=fields, hint=hint))
+    hint_text = "See /openapi.json for the request schema"
+    return _json_problem(
+        422, Problem(detail="The request is invalid", fields=fields, hint=hint_text)
+    )
 
 
 async def _handle_http_error(_: Request, error: Exception) -> JSONResponse:
     error = cast("HTTPException", error)
-    problem = Problem(detail=error.detail, hint="See /openapi.json for the endpoints")
-    return _json_problem(error.status_code, problem, error.headers)
+    problem_text = Problem(detail=error.detail, hint="See /openapi.json for the endpoints")
+    return _json_problem(error.status_code, problem_text, error.headers)
 
 
 def _is_json_type(media_type: str | None) -> bool:

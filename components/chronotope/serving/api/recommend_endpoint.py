@@ -99,13 +99,13 @@ class RecommendEndpoint:
         """Response from the cache, else computed and stored there."""
         prepared = self._inference_service.prepare(recommend_request, assignment.loaded_model)
         exploration = exploration_settings(recommend_request, assignment.exploration)
-        exposure = self._exposure(recommend_request, assignment.loaded_model)
-        is_drawn = bool(exploration.share) or exposure.is_drawn(answer_id)
+        item_exposure = self._exposure(recommend_request, assignment.loaded_model)
+        is_drawn = bool(exploration.share) or item_exposure.is_drawn(answer_id)
         cache_key = None if is_drawn else self._cache_key(recommend_request, prepared)
         response = None if cache_key is None else self._response_cache.get(cache_key)
         if response is None:
             response = self._compute_response(
-                recommend_request, prepared, exploration, exposure, answer_id
+                recommend_request, prepared, exploration, item_exposure, answer_id
             )
             if cache_key is not None:
                 self._response_cache.put(cache_key, response)
@@ -152,7 +152,7 @@ class RecommendEndpoint:
     ) -> RecommendResponse:
         options, loaded_champion = recommend_request.recommend_options(), prepared.loaded_champion
         ranking = self._inference_service.rank_items(prepared, recommend_request, options)
-        champion, metadata = loaded_champion.champion, loaded_champion.item_metadata
+        champion, item_metadata = loaded_champion.champion, loaded_champion.item_metadata
         request_time, n_history = prepared.request_time, prepared.n_history
         recent_activity = loaded_champion.recent_activity(request_time)
         # the id is the seed, so the draw can be reproduced
@@ -166,7 +166,7 @@ class RecommendEndpoint:
             ranking,
             recommend_request,
             exploration,
-            metadata,
+            item_metadata,
             recent_activity,
             answer_id,
             exposure,
@@ -179,7 +179,7 @@ class RecommendEndpoint:
             prepared.model_history,
             recent_activity,
             champion.vocabulary,
-            metadata,
+            item_metadata,
         )
         notes = answer_notes(
             champion, n_history, request_time, has_items=bool(items), has_time=True

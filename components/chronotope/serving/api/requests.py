@@ -71,9 +71,9 @@ def _optional_id_text(json_value: object) -> object:
 
 def _check_id(id_text: str) -> str:
     """Refuse an id that ingestion would quarantine."""
-    problem = id_problem(id_text)
-    if problem is not None:
-        raise ValueError(problem)
+    problem_text = id_problem(id_text)
+    if problem_text is not None:
+        raise ValueError(problem_text)
     return id_text
 
 

@@ -134,8 +134,10 @@ def _items(rows: pa.Table, user_request: UserRequest) -> tuple[RecommendedItem, 
     """All stored items of a user, with their distance from the request."""
     distances = np.full(len(rows), np.nan)
     if user_request.lat is not None and user_request.lon is not None:
-        lat, lon = (rows[name].to_numpy().astype(np.float64) for name in (c.LAT, c.LON))
-        distances = haversine_km(lat=lat, lon=lon, to_lat=user_request.lat, to_lon=user_request.lon)
+        lat_deg, lon_deg = (rows[name].to_numpy().astype(np.float64) for name in (c.LAT, c.LON))
+        distances = haversine_km(
+            lat=lat_deg, lon=lon_deg, to_lat=user_request.lat, to_lon=user_request.lon
+        )
     return tuple(
         RecommendedItem(
             id=row[c.ITEM_ID],

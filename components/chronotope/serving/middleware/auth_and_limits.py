@@ -229,8 +229,8 @@ class AuthAndLimits:
         wait_s = self._token_buckets.wait_s(_rate_limit_key(address), time.monotonic())
         if wait_s:
             retry_after = str(int(wait_s) + 1)
-            hint = f"Retry after {retry_after} s"
-            raise _RequestRefusedError(429, "Too many requests", hint, retry_after=retry_after)
+            hint_text = f"Retry after {retry_after} s"
+            raise _RequestRefusedError(429, "Too many requests", hint_text, retry_after=retry_after)
 
     async def _read_limited_body(self, request: Request) -> bytes:
         max_bytes = self._settings.max_body_bytes

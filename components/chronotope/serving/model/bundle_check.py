@@ -74,9 +74,9 @@ def _file_status(file_path: Path) -> tuple[int, int, int]:
 
 def _verify_manifest(champion: Champion, bundle_dir: Path) -> ArtifactError | None:
     try:
-        manifest = read_manifest(bundle_dir)
+        bundle_manifest = read_manifest(bundle_dir)
     except ArtifactError as error:
         return error
-    if manifest != champion.model.manifest:
+    if bundle_manifest != champion.model.manifest:
         return ArtifactError("The manifest of the bundle was replaced", received=bundle_dir)
     return None

@@ -149,8 +149,8 @@ class InferenceService:
         if user_request.user_id is not None:
             state = self.live_state.user_state(user_request.user_id, loaded_model)
         else:
-            history = merge_history(_request_events(user_request), loaded_model)
-            state = UserState(user_idx=0, history=history, log_position=0)
+            user_history = merge_history(_request_events(user_request), loaded_model)
+            state = UserState(user_idx=0, history=user_history, log_position=0)
         prepared = PreparedRequest.from_state(loaded_model, request_time, state)
         if not isinstance(user_request, RecommendRequest):
             return prepared
@@ -163,8 +163,8 @@ class InferenceService:
         Raises:
             ConfigError: The model does not use a context column of the request.
         """
-        queries = self._model_queries(prepared, user_request)
-        return self._timed(lambda: prepared.loaded_champion.champion.model.answer(queries))
+        query_batch = self._model_queries(prepared, user_request)
+        return self._timed(lambda: prepared.loaded_champion.champion.model.answer(query_batch))
 
     def rank_items(
         self, prepared: PreparedRequest, user_request: UserRequest, options: RecommendOptions
@@ -176,17 +176,21 @@ class InferenceService:
                 the requested category.
         """
         model = prepared.loaded_champion.champion.model
-        history, metadata = prepared.known_history, prepared.loaded_champion.item_metadata
+        user_history, item_metadata = prepared.known_history, prepared.loaded_champion.item_metadata
         if isinstance(model, IndexedRecommender):
             require_full_scores(options)
-            queries, liked_idx = self._model_queries(prepared, user_request), prepared.liked_idx
+            query_batch, liked_idx = self._model_queries(prepared, user_request), prepared.liked_idx
             return self._timed(
-                lambda: search_items(model, queries, history, metadata, options, liked_idx)
+                lambda: search_items(
+                    model, query_batch, user_history, item_metadata, options, liked_idx
+                )
             )
         item_scores = self.run_model(prepared, user_request).item_scores[0]  # (n_items,)
         if options.wish is not None:
-            item_scores = item_scores + self._wish_scorer.scores(options.wish, metadata.likeness)
-        return score_items(item_scores, history, metadata, options, prepared.liked_idx)
+            item_scores = item_scores + self._wish_scorer.scores(
+                options.wish, item_metadata.likeness
+            )
+        return score_items(item_scores, user_history, item_metadata, options, prepared.liked_idx)
 
     def _model_queries(self, prepared: PreparedRequest, user_request: UserRequest) -> Queries:
         """Model inputs of a request, counted in the metrics."""
@@ -212,7 +216,7 @@ def model_queries(prepared: PreparedRequest, user_request: UserRequest) -> Queri
     validate_context(user_request.context, loaded_champion.champion.model.manifest.context)
     context = loaded_champion.context_features(prepared.full_history, request_time)
     levels = loaded_champion.user_levels.context(user_request.user_id, user_request.attributes)
-    queries = history_to_queries(
+    query_batch = history_to_queries(
         prepared.model_history,
         prepared.user_idx,
         request_time,
@@ -221,7 +225,7 @@ def model_queries(prepared: PreparedRequest, user_request: UserRequest) -> Queri
         context=context | user_request.context | levels,
     )
     reader = loaded_champion.item_context
-    return queries if reader is None else reader.add_rows(queries)
+    return query_batch if reader is None else reader.add_rows(query_batch)
 
 
 def resolve_request_time(user_request: UserRequest) -> datetime:

@@ -101,14 +101,16 @@ class LoadedChampion:
         """
         grown = GrownChampion(champion, champion) if new_items is None else new_items.grow(champion)
         champion = grown.champion
-        vocabulary, manifest = champion.vocabulary, champion.model.manifest
+        bundle_vocabulary, bundle_manifest = champion.vocabulary, champion.model.manifest
         workspace = Workspace(root)
-        lake = Lake(workspace.lake(manifest.dataset))
-        item_idx = _encode(event_store.item, vocabulary.items.index(event_store.items))
-        place_idx = _encode(event_store.place, vocabulary.places.index(event_store.places))
-        same_ids = items_are_places(vocabulary)
+        lake = Lake(workspace.lake(bundle_manifest.dataset))
+        item_idx = _encode(event_store.item, bundle_vocabulary.items.index(event_store.items))
+        place_idx = _encode(event_store.place, bundle_vocabulary.places.index(event_store.places))
+        same_ids = items_are_places(bundle_vocabulary)
         cache = likeness_cache(workspace.cache())
-        item_metadata = read_item_metadata(lake, vocabulary, cache, grown.rows, grown.vectors)
+        item_metadata = read_item_metadata(
+            lake, bundle_vocabulary, cache, grown.rows, grown.vectors
+        )
         loaded_champion = cls(
             with_live_activity(
                 champion,
@@ -119,18 +121,18 @@ class LoadedChampion:
             ),
             item_metadata,
             event_store,
-            _idx_by_id(vocabulary.items),
-            _idx_by_id(vocabulary.places),
-            _idx_by_id(vocabulary.users),
+            _idx_by_id(bundle_vocabulary.items),
+            _idx_by_id(bundle_vocabulary.places),
+            _idx_by_id(bundle_vocabulary.users),
             item_idx,
             item_idx if same_ids else place_idx,
             same_ids,
-            read_readings(lake, manifest.context),
+            read_readings(lake, bundle_manifest.context),
             data_version,
             grown,
             exposed_items(item_idx, grown, new_items),
-            UserLevels.read(lake, manifest.attributes),
-            ItemContextReader.of_model(workspace, manifest, vocabulary),
+            UserLevels.read(lake, bundle_manifest.attributes),
+            ItemContextReader.of_model(workspace, bundle_manifest, bundle_vocabulary),
         )
         loaded_champion._warm_up()
         return loaded_champion
@@ -179,8 +181,8 @@ class LoadedChampion:
         request_time = trained_until(self.champion)
         n_items = self.champion.vocabulary.items.size
         for user_history in (last_event.before(0), last_event):
-            queries = history_to_queries(user_history, 0, request_time)
-            item_scores = self.champion.model.answer(queries).item_scores
+            query_batch = history_to_queries(user_history, 0, request_time)
+            item_scores = self.champion.model.answer(query_batch).item_scores
             if item_scores.shape != (1, n_items) or not np.isfinite(item_scores[:, 1:]).all():
                 raise ArtifactError(
                     "The model output is not one finite score per item",

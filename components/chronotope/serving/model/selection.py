@@ -94,9 +94,9 @@ def select_items(
     shows_new, explored = new_item_exposure.is_drawn(seed), False
     shown_items = new_item_exposure.shown_items(greedy_items, seed) if shows_new else greedy_items
     if len(greedy_items) and exploration.share and not shows_new:
-        rng = np.random.default_rng(list(seed.encode()))
-        explored = bool(rng.random() < exploration.share)
-        shown_items = random_draw.draw(rng) if explored else greedy_items
+        random_generator = np.random.default_rng(list(seed.encode()))
+        explored = bool(random_generator.random() < exploration.share)
+        shown_items = random_draw.draw(random_generator) if explored else greedy_items
     list_propensities = (shown_items == greedy_items).astype(np.float64)
     policy = greedy_policy
     if len(greedy_items) and exploration.share:

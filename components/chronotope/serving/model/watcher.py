@@ -154,12 +154,14 @@ class ChampionWatcher:
             return False
 
     def _check_files(self, champion: Champion) -> None:
-        error, problem = self._bundle_check.file_problem(champion), None
+        error, problem_text = self._bundle_check.file_problem(champion), None
         if error is not None:
-            problem = f"Version {champion.version} is served from memory: {_short_message(error)}"
-            if problem != self._file_problem:
+            problem_text = (
+                f"Version {champion.version} is served from memory: {_short_message(error)}"
+            )
+            if problem_text != self._file_problem:
                 _LOG.warning("Version %s is served from memory: %s", champion.version, error)
-        self._file_problem = problem
+        self._file_problem = problem_text
 
     def _load_if_new(self) -> bool:
         root, dataset = self._settings.root, self._settings.dataset

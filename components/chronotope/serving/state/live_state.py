@@ -189,7 +189,7 @@ def build_user_state(
     """
     event_store = loaded_champion.event_store
     user_rows = event_store.user_rows(user_id)
-    history = UserHistory(
+    user_history = UserHistory(
         loaded_champion.item_idx[user_rows].copy(),  # a view would hold the whole array in memory
         loaded_champion.place_idx[user_rows].copy(),
         event_store.occurred_us[user_rows] // 1_000_000,
@@ -198,9 +198,9 @@ def build_user_state(
     new_events = _not_in_lake(logged_events, user_rows, loaded_champion) if logged_events else []
     if new_events:
         live_history = merge_history([event for _, event in new_events], loaded_champion)
-        history = _concatenate_by_time(history, live_history)
+        user_history = _concatenate_by_time(user_history, live_history)
     log_position = logged_events[-1][0] if logged_events else 0
-    return UserState(loaded_champion.user_idx_of.get(user_id, 0), history, log_position)
+    return UserState(loaded_champion.user_idx_of.get(user_id, 0), user_history, log_position)
 
 
 def _not_in_lake(

@@ -48,7 +48,7 @@ def generated_rounds(
         real_rounds: Targets of the real log.
         seed: Seed of the drawn targets.
     """
-    rng = np.random.default_rng([seed, 1])
+    random_generator = np.random.default_rng([seed, 1])
     basket, start_columns = generated_events.basket_start(), generated_events.user_start()
     n_past = basket - start_columns
     is_target = n_past > 0
@@ -63,6 +63,6 @@ def generated_rounds(
         positions: Int64 = np.flatnonzero(is_target & is_inside)
         n_wanted = min(int(config.amount * len(real_batches.positions)), len(positions))
         if n_wanted:
-            chosen = np.sort(rng.choice(positions, n_wanted, replace=False))
+            chosen = np.sort(random_generator.choice(positions, n_wanted, replace=False))
             rounds.append(PrequentialRound(chosen, real_batches.priors))
     return rounds

@@ -98,8 +98,8 @@ class _JoinedBatches(RoundBatches):
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         """Yield the batches of one epoch, in a random order of both kinds."""
-        rng = np.random.default_rng((self.config.seed, self.epoch, 1))
-        is_extra = rng.permutation(len(self)) >= len(self.real)
+        random_generator = np.random.default_rng((self.config.seed, self.epoch, 1))
+        is_extra = random_generator.permutation(len(self)) >= len(self.real)
         real_batches, extra_batches = iter(self.real), iter(self.extra)
         for takes_extra in is_extra.tolist():
             if takes_extra:

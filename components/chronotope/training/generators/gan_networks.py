@@ -105,5 +105,5 @@ class EventCritic(nn.Module):
     def forward(self, sequence: EventStep) -> Tensor:
         """Scores of sequences of shape (B, L, ...), shape (B,)."""
         states, last_item = self.recurrent(self.embedding(sequence))
-        scores: Tensor = self.score(torch.cat([states.mean(dim=1), last_item[0]], dim=-1))
-        return scores[:, 0]
+        item_scores: Tensor = self.score(torch.cat([states.mean(dim=1), last_item[0]], dim=-1))
+        return item_scores[:, 0]

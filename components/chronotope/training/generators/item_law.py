@@ -119,15 +119,17 @@ def fit_item_law(log: EventLog, catalog: Catalog, *, min_users: int, seed: int) 
         min_users: Items and transitions of fewer users are left out.
         seed: Seed of the sampled events.
     """
-    rng = np.random.default_rng(seed)
+    random_generator = np.random.default_rng(seed)
     user_list = np.unique(log.user_idx)
-    is_fitted = np.isin(log.user_idx, rng.permutation(user_list)[: max(1, len(user_list) // 4)])
+    is_fitted = np.isin(
+        log.user_idx, random_generator.permutation(user_list)[: max(1, len(user_list) // 4)]
+    )
     counted = count_items(log.take(~is_fitted), catalog, min_users=min_users)
     user_starts, is_return = log.user_start(), _is_return(log)
     local_s = log.occurred_s + 60 * log.utc_offset_min.astype(np.int64)
     has_past = np.arange(len(log)) > user_starts
-    return_rows = _sample(is_return & has_past, _N_RETURNS, rng)
-    new_rows = _sample(~is_return & has_past & is_fitted, _N_NEW, rng)
+    return_rows = _sample(is_return & has_past, _N_RETURNS, random_generator)
+    new_rows = _sample(~is_return & has_past & is_fitted, _N_NEW, random_generator)
     return ItemLaw(
         p_return=_return_rates(log, user_starts, is_return),
         return_weights=_fit_returns(log, local_s, user_starts, return_rows),

@@ -164,15 +164,18 @@ def pair_shares(
 
 def _near_tables(catalog: Catalog, popularity: Float64) -> tuple[Int64, Float64]:
     """The likeliest items around each item, and their shares, by popularity and distance."""
-    n_items, lat, lon = catalog.n_items, catalog.item_lat, catalog.item_lon
-    if not np.isfinite(lat[1:]).all() or n_items <= _N_NEAR:
+    n_items, lat_deg, lon_deg = catalog.n_items, catalog.item_lat, catalog.item_lon
+    if not np.isfinite(lat_deg[1:]).all() or n_items <= _N_NEAR:
         return np.empty((n_items, 0), np.int64), np.empty((n_items, 0))
     near_items = np.zeros((n_items, _N_NEAR), np.int64)
     near_share = np.zeros((n_items, _N_NEAR))
     for start in range(1, n_items, _BLOCK_ROWS):
         event_rows = slice(start, min(start + _BLOCK_ROWS, n_items))
         km = haversine_km(
-            lat=lat[event_rows, None], lon=lon[event_rows, None], to_lat=lat[1:], to_lon=lon[1:]
+            lat=lat_deg[event_rows, None],
+            lon=lon_deg[event_rows, None],
+            to_lat=lat_deg[1:],
+            to_lon=lon_deg[1:],
         )
         weights = popularity[1:] * np.exp(-km / _NEAR_KM)
         best = np.argpartition(-weights, _N_NEAR - 1, axis=1)[:, :_N_NEAR]

@@ -79,8 +79,8 @@ class MarkovRenewal:
         """Events of new users 1 to n_users, in the indices of the fitted log."""
         user_list = []
         for user_number in range(n_users):
-            rng = np.random.default_rng([seed, user_number])
-            user_list.append(self._user(self.profiles.draw(rng), rng))
+            random_generator = np.random.default_rng([seed, user_number])
+            user_list.append(self._user(self.profiles.draw(random_generator), random_generator))
         return as_log(user_list)
 
     def _user(self, profile: Profile, rng: np.random.Generator) -> UserEvents:

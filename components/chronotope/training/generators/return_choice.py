@@ -93,12 +93,12 @@ def fit_choice(choices: list[OwnItems], chosen: list[int]) -> Float64:
     target_rows = user_starts + np.array(chosen)
 
     def loss(weights: Float64) -> tuple[float, Float64]:
-        scores = features @ weights
-        scores -= np.repeat(np.maximum.reduceat(scores, user_starts), lengths)
-        shares = np.exp(scores)
+        item_scores = features @ weights
+        item_scores -= np.repeat(np.maximum.reduceat(item_scores, user_starts), lengths)
+        shares = np.exp(item_scores)
         totals = np.add.reduceat(shares, user_starts)
         shares /= np.repeat(totals, lengths)
-        value = float(np.mean(np.log(totals) - scores[target_rows]))
+        value = float(np.mean(np.log(totals) - item_scores[target_rows]))
         gradient = (features.T @ shares - features[target_rows].sum(axis=0)) / len(user_starts)
         return value + _RIDGE * float(weights @ weights), gradient + 2 * _RIDGE * weights
 
@@ -108,8 +108,8 @@ def fit_choice(choices: list[OwnItems], chosen: list[int]) -> Float64:
 
 def choice_shares(own_choice: OwnItems, weights: Float64) -> Float64:
     """Probability of each item, shape (k,)."""
-    scores = own_choice.features @ weights
-    weights_exp = np.exp(scores - scores.max())
+    item_scores = own_choice.features @ weights
+    weights_exp = np.exp(item_scores - item_scores.max())
     shares: Float64 = weights_exp / weights_exp.sum()
     return shares
 

@@ -132,13 +132,15 @@ class SequenceGan:
 
     def generate(self, n_users: int, seed: int) -> EventLog:
         """Events of new users 1 to n_users, in the indices of the fitted log."""
-        rng = np.random.default_rng(seed)
+        random_generator = np.random.default_rng(seed)
         user_list: list[UserEvents] = []
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(seed)
             while len(user_list) < n_users:
                 n_batch = min(256, n_users - len(user_list))
-                user_list += self._batch([self.profiles.draw(rng) for _ in range(n_batch)], rng)
+                user_list += self._batch(
+                    [self.profiles.draw(random_generator) for _ in range(n_batch)], random_generator
+                )
         return as_log(user_list)
 
     def _batch(self, profiles: list[Profile], rng: np.random.Generator) -> list[UserEvents]:

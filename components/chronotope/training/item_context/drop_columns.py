@@ -80,8 +80,10 @@ def drop_columns_without_worth(
     net.eval()
     model = _LaterModel(net, priors)
     if len(positions) > config.item_context_targets:
-        rng = np.random.default_rng(config.seed)
-        positions = np.sort(rng.choice(positions, config.item_context_targets, replace=False))
+        random_generator = np.random.default_rng(config.seed)
+        positions = np.sort(
+            random_generator.choice(positions, config.item_context_targets, replace=False)
+        )
     with_all = _evaluate(model, log, positions)
     worth = []
     for name in net.config.item_context:

@@ -65,12 +65,15 @@ def private_priors(
         budget: Budget of all counts together.
         seed: Seed of the noise, for tests alone: who knows it can remove the noise.
     """
-    rng = np.random.default_rng(seed)
-    histograms = _histograms(bound_events(log, rng), catalog, int(log.occurred_s.max(initial=0)))
+    random_generator = np.random.default_rng(seed)
+    histograms = _histograms(
+        bound_events(log, random_generator), catalog, int(log.occurred_s.max(initial=0))
+    )
     deviation = noise_multiplier(budget.epsilon, budget.delta) * np.sqrt(len(histograms)) * MAX_NORM
     released = {
         name: _significant(
-            clipped_counts(histogram) + rng.normal(0.0, deviation, histogram.n_cells), deviation
+            clipped_counts(histogram) + random_generator.normal(0.0, deviation, histogram.n_cells),
+            deviation,
         )
         for name, histogram in histograms.items()
     }
