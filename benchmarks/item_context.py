@@ -21,6 +21,7 @@ from rich.console import Console
 from benchmarks.data_sets import add_data_option, data_root, load_data_set
 from benchmarks.new_only import is_discovery
 from benchmarks.rows import Row, read_rows, rows_table, write_rows
+from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.event_log import Catalog, EventLog, Float64, Int64
 from chronotope.features.snapshot import load_features
 from chronotope.metrics import bootstrap_interval, evaluate, hit_rate, ndcg
@@ -74,6 +75,12 @@ def read_task(data: Path | None, work: Path, settings: TrainSettings, *, fold: b
     write_tables.fn(spec.name, ingest_settings)
     write_events.fn(spec.name, ingest_settings)
     log, catalog = load_features(build_snapshot(spec.name, ingest_settings, work / "features").path)
+    if not catalog.item_context:
+        raise ConfigError(
+            "The snapshot has no item context, so both models would be the same",
+            received=f"{spec.name} below {work}",
+            way_out="Keep item_context in the dataset's YAML, and name an empty folder with --work",
+        )
     folds = rolling_origin(log, settings.folds)
     window = folds.folds[-1] if fold else folds.holdout
     # the first part of the holdout selects among compressed candidates
