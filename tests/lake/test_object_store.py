@@ -110,7 +110,7 @@ def begun(lake: Lake, module: str, name: str, batches: str) -> "subprocess.Popen
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [("staged_batch", "write_rows"), ("store", "equality_condition")]
+    ("module", "name"), [("staged_batch", "write_rows"), ("store", "open_merge")]
 )
 def test_a_kill_leaves_the_previous_version_and_bars_no_way(
     lake: Lake, module: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
