@@ -13,6 +13,6 @@ def partial_dependence_section(report_data: ReportData) -> str:
         lines = [Line(name, values) for name, values in curve.lines.items()]
         title = f"Probability by {curve.quantity}"
         chart = metric_lines(lines, curve.steps, [False] * len(curve.steps), title)
-        caption = f"{legend(lines)} by {html_text(curve.quantity)}. {html_text(curve.note)}"
+        caption = f"<b>{html_text(title)}.</b> {html_text(curve.note)}<br>{legend(lines)}"
         figures.append(figure(chart, caption))
     return section("What the predictions depend on", *figures) if figures else ""
