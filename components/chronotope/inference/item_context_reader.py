@@ -82,8 +82,9 @@ class ItemContextReader:
         """
         last_place = queries.place_idx[:, -1]
         places = np.where(queries.request_place_idx > 0, queries.request_place_idx, last_place)
+        position = self.posted.position()
         rows = [
-            self._day(int(moment_s) // DAY_S).at(place[None], moment_s[None])
+            self._day(int(moment_s) // DAY_S, position).at(place[None], moment_s[None])
             for place, moment_s in zip(places, queries.request_s, strict=True)
         ]
         row_width = max(row.item_idx.shape[1] for row in rows)
@@ -98,9 +99,9 @@ class ItemContextReader:
         """Position of the latest posted row: an answer from before it is stale."""
         return self.posted.position()
 
-    def _day(self, day: int) -> ItemContext:
-        """Rows that are valid at some moment of a UTC day."""
-        key = day, self.posted.position()
+    def _day(self, day: int, position: int) -> ItemContext:
+        """Rows that are valid at some moment of a UTC day, with those posted until a position."""
+        key = day, position
         with self._lock:
             index = self._days.get(key)
             if index is None:

@@ -4,17 +4,14 @@ A SQLite file in WAL mode, shared by the workers of the service and by what watc
 """
 
 import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from chronotope.contracts.errors import StoreError
-from chronotope.runtime.private_files import private_connection
+from chronotope.runtime.private_files import immediate_transaction, private_connection, store_errors
 
+_SUBJECT: Final = "The log of anomalies"
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS alerts (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -90,7 +87,7 @@ class AnomalyAlerts:
             StoreError: The file cannot be opened, or is no such log.
         """
         self.path, self._lock = database_path, Lock()
-        with self._translate_errors():
+        with store_errors(_SUBJECT, self.path):
             self._connection = private_connection(
                 database_path, (_TABLE, _INDEX), synchronous="NORMAL"
             )
@@ -105,30 +102,27 @@ class AnomalyAlerts:
             alerts_per_day: Alert budget of a day, UTC.
         """
         alert_day = event.occurred_s // _DAY_S
-        with self._lock, self._translate_errors():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                known_row = self._connection.execute(_KNOWN, (event.key,)).fetchone()
-                if known_row is None:
-                    (n_higher,) = self._connection.execute(
-                        _HIGHER, (alert_day, event.surprise)
-                    ).fetchone()
-                    is_alert = bool(n_higher < alerts_per_day)
-                    alert_row = (
-                        event.key,
-                        alert_day,
-                        event.surprise,
-                        int(is_alert),
-                        json.dumps(asdict(event)),
-                    )
-                    self._connection.execute(_INSERT, alert_row)
-                else:
-                    is_alert = bool(known_row[0])
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with (
+            self._lock,
+            store_errors(_SUBJECT, self.path),
+            immediate_transaction(self._connection),
+        ):
+            known_row = self._connection.execute(_KNOWN, (event.key,)).fetchone()
+            if known_row is None:
+                (n_higher,) = self._connection.execute(
+                    _HIGHER, (alert_day, event.surprise)
+                ).fetchone()
+                is_alert = bool(n_higher < alerts_per_day)
+                alert_row = (
+                    event.key,
+                    alert_day,
+                    event.surprise,
+                    int(is_alert),
+                    json.dumps(asdict(event)),
+                )
+                self._connection.execute(_INSERT, alert_row)
+            else:
+                is_alert = bool(known_row[0])
         return is_alert
 
     def latest(self, limit: int, *, alerts_only: bool = False) -> list[StoredAlert]:
@@ -145,23 +139,12 @@ class AnomalyAlerts:
             self._connection.close()
 
     def _read(self, sql_query: str, query_values: tuple[int, ...]) -> list[StoredAlert]:
-        with self._lock, self._translate_errors():
+        with self._lock, store_errors(_SUBJECT, self.path):
             alert_rows = self._connection.execute(sql_query, query_values).fetchall()
         return [
             StoredAlert(seq, bool(is_alert), _event(event_text))
             for seq, is_alert, event_text in alert_rows
         ]
-
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(
-                "The log of anomalies cannot be used",
-                received=f"{self.path}: {error}",
-                way_out="Check that the folder is writable and the disk is not full",
-            ) from error
 
 
 def _event(event_text: str) -> FlaggedEvent:

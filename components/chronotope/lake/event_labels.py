@@ -4,21 +4,19 @@ A SQLite file in WAL mode whose commits reach the disk (``synchronous=FULL``) be
 returns, beside the interaction log. The latest label of an event counts.
 """
 
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from chronotope.contracts.errors import StoreError
-from chronotope.runtime.private_files import private_connection
+from chronotope.runtime.private_files import immediate_transaction, private_connection, store_errors
 
 KEY_PREFIX: Final = "key:"
 """Prefix of labels whose event is named by its key in the interaction log, not by its id."""
 
+_SUBJECT: Final = "The log of labels"
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS event_labels (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -62,7 +60,7 @@ class EventLabelLog:
             StoreError: The file cannot be opened, or is no such log.
         """
         self.path, self._lock = database_path, Lock()
-        with self._translate_errors():
+        with store_errors(_SUBJECT, self.path):
             self._connection = private_connection(database_path, (_TABLE, _INDEX))
 
     def append(self, labels: Sequence[EventLabel]) -> int:
@@ -75,26 +73,21 @@ class EventLabelLog:
             StoreError: The log could not be written.
         """
         labelled_at, n_new = datetime.now(UTC).isoformat(), 0
-        with self._lock, self._translate_errors():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                for event_label in labels:
-                    latest_label = self._connection.execute(
-                        _LATEST, (event_label.event_id,)
-                    ).fetchone()
-                    if latest_label is None or bool(latest_label[0]) != event_label.is_anomalous:
-                        label_row = (
-                            event_label.event_id,
-                            int(event_label.is_anomalous),
-                            labelled_at,
-                        )
-                        self._connection.execute(_INSERT, label_row)
-                        n_new += 1
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with (
+            self._lock,
+            store_errors(_SUBJECT, self.path),
+            immediate_transaction(self._connection),
+        ):
+            for event_label in labels:
+                latest_label = self._connection.execute(_LATEST, (event_label.event_id,)).fetchone()
+                if latest_label is None or bool(latest_label[0]) != event_label.is_anomalous:
+                    label_row = (
+                        event_label.event_id,
+                        int(event_label.is_anomalous),
+                        labelled_at,
+                    )
+                    self._connection.execute(_INSERT, label_row)
+                    n_new += 1
         return n_new
 
     def read(self, after: int = 0) -> dict[str, bool]:
@@ -103,7 +96,7 @@ class EventLabelLog:
         Args:
             after: Position; 0 reads from the beginning.
         """
-        with self._lock, self._translate_errors():
+        with self._lock, store_errors(_SUBJECT, self.path):
             label_rows = self._connection.execute(_READ, (after,)).fetchall()
         return {str(event_id): bool(is_anomalous) for event_id, is_anomalous in label_rows}
 
@@ -111,17 +104,6 @@ class EventLabelLog:
         """Close the file; acknowledged labels are durable."""
         with self._lock:
             self._connection.close()
-
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(
-                "The log of labels cannot be used",
-                received=f"{self.path}: {error}",
-                way_out="Check that the folder is writable and the disk is not full",
-            ) from error
 
 
 def read_event_labels(database_path: Path) -> dict[str, bool]:

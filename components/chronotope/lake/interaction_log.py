@@ -8,8 +8,7 @@ users of the machine cannot read the file.
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +17,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.contracts.errors import DataError, StoreError
-from chronotope.runtime.private_files import private_database
+from chronotope.contracts.errors import DataError
+from chronotope.runtime.private_files import immediate_transaction, private_database, store_errors
 
 Kind = Literal["event", "impression"]
 
+_SUBJECT = "The interaction log"
 _TABLE = """
 CREATE TABLE IF NOT EXISTS interactions (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -96,7 +96,7 @@ class InteractionLog:
         """
         self.path = database_path
         self._lock, self._reading_lock = Lock(), Lock()
-        with self._translate_errors():
+        with store_errors(_SUBJECT, self.path):
             private_database(database_path)
             self._connection, self._reading = _connect(database_path), _connect(database_path)
             try:
@@ -122,16 +122,10 @@ class InteractionLog:
         record_rows = [
             (record.key, record.kind, _as_json(record), received_at) for record in records
         ]
-        with self._lock, self._translate_errors():
+        with self._lock, store_errors(_SUBJECT, self.path):
             n_before = self._connection.total_changes
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            with immediate_transaction(self._connection):
                 self._connection.executemany(_INSERT, record_rows)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
             return self._connection.total_changes - n_before
 
     def read(self, after: int, limit: int, kind: Kind | None = None) -> list[StoredInteraction]:
@@ -179,7 +173,8 @@ class InteractionLog:
         Raises:
             StoreError: The log cannot be read.
         """
-        with self._reading_lock, self._translate_errors():  # in WAL mode readers do not wait
+        # in WAL mode readers do not wait
+        with self._reading_lock, store_errors(_SUBJECT, self.path):
             return self._reading.execute(sql_query, query_values).fetchall()
 
     def _read_identity(self) -> int:
@@ -191,17 +186,6 @@ class InteractionLog:
             self._connection.execute(f"PRAGMA user_version = {log_number}")
         self._connection.execute("COMMIT")
         return int(log_number)
-
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(
-                "The interaction log cannot be used",
-                received=f"{self.path}: {error}",
-                way_out="Check that the folder is writable and the disk is not full",
-            ) from error
 
 
 def _connect(database_path: Path) -> sqlite3.Connection:

@@ -7,9 +7,7 @@ stays. An ingestion merges them into the table of items (``ingestion.posted_rows
 """
 
 import json
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +15,12 @@ from threading import Lock
 from typing import Final
 
 from chronotope.contracts import columns as c
-from chronotope.contracts.errors import StoreError
-from chronotope.runtime.private_files import private_connection
+from chronotope.runtime.private_files import immediate_transaction, private_connection, store_errors
 
 ItemFields = Mapping[str, str | float]
 """Values of an item by column, without ``item_id`` and without missing ones."""
 
+_SUBJECT: Final = "The log of posted items"
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS posted_items (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -90,7 +88,7 @@ class PostedItems:
             StoreError: The file cannot be opened, or is no such log.
         """
         self.path, self._lock = database_path, Lock()
-        with self._translate_errors():
+        with store_errors(_SUBJECT, self.path):
             self._connection = private_connection(database_path, (_TABLE, _INDEX))
 
     def append(self, items: Sequence[tuple[str, ItemFields]]) -> int:
@@ -108,20 +106,17 @@ class PostedItems:
             StoreError: The log could not be written.
         """
         received_at, n_new = datetime.now(UTC).isoformat(), 0
-        with self._lock, self._translate_errors():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                for item_id, fields in items:
-                    known_fields = self._known_fields(item_id)
-                    if known_fields is None or dict(fields).items() - known_fields.items():
-                        fields_json = json.dumps(dict(fields), allow_nan=False, sort_keys=True)
-                        self._connection.execute(_INSERT, (item_id, fields_json, received_at))
-                        n_new += 1
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with (
+            self._lock,
+            store_errors(_SUBJECT, self.path),
+            immediate_transaction(self._connection),
+        ):
+            for item_id, fields in items:
+                known_fields = self._known_fields(item_id)
+                if known_fields is None or dict(fields).items() - known_fields.items():
+                    fields_json = json.dumps(dict(fields), allow_nan=False, sort_keys=True)
+                    self._connection.execute(_INSERT, (item_id, fields_json, received_at))
+                    n_new += 1
         return n_new
 
     def read(self, after: int = 0) -> list[ItemPost]:
@@ -130,13 +125,13 @@ class PostedItems:
         Args:
             after: Position; 0 reads from the beginning.
         """
-        with self._lock, self._translate_errors():
+        with self._lock, store_errors(_SUBJECT, self.path):
             post_rows = self._connection.execute(f"{_READ} ORDER BY seq", (after,)).fetchall()
         return [_post(*post_row) for post_row in post_rows]
 
     def position(self) -> int:
         """Position of the latest post; 0 if there is none."""
-        with self._lock, self._translate_errors():
+        with self._lock, store_errors(_SUBJECT, self.path):
             position_query = "SELECT coalesce(max(seq), 0) FROM posted_items"
             return int(self._connection.execute(position_query).fetchone()[0])
 
@@ -146,7 +141,7 @@ class PostedItems:
         Args:
             item_id: The item.
         """
-        with self._lock, self._translate_errors():
+        with self._lock, store_errors(_SUBJECT, self.path):
             post_rows = self._connection.execute(
                 f"{_READ} AND item_id = ? ORDER BY seq", (0, item_id)
             ).fetchall()
@@ -169,17 +164,6 @@ class PostedItems:
         for (fields,) in post_rows:
             known_fields |= json.loads(fields)
         return known_fields
-
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(
-                "The log of posted items cannot be used",
-                received=f"{self.path}: {error}",
-                way_out="Check that the folder is writable and the disk is not full",
-            ) from error
 
 
 def _post(seq: int, item_id: str, fields: str, received_at: str) -> ItemPost:

@@ -7,10 +7,12 @@ that is created with owner-only permissions stays private.
 import os
 import sqlite3
 import stat
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+
+from chronotope.contracts.errors import StoreError
 
 _FILE: Final = 0o600
 _FOLDER: Final = 0o700
@@ -91,6 +93,44 @@ def private_connection(
         database_connection.close()
         raise
     return database_connection
+
+
+@contextmanager
+def store_errors(subject: str, file_path: Path) -> Iterator[None]:
+    """Raise errors of a SQLite log as ``StoreError``.
+
+    Args:
+        subject: Name of the log at the start of the message.
+        file_path: The database.
+
+    Raises:
+        StoreError: The log cannot be read or written.
+    """
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(
+            f"{subject} cannot be used",
+            received=f"{file_path}: {error}",
+            way_out="Check that the folder is writable and the disk is not full",
+        ) from error
+
+
+@contextmanager
+def immediate_transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Transaction of a writer: committed at the end, rolled back at any exception.
+
+    Args:
+        connection: Connection without a transaction.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def restrict_to_owner(file_path: Path) -> None:

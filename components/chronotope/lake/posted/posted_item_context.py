@@ -5,9 +5,7 @@ same item, place and start. An ingestion merges the rows into the table ``item_c
 """
 
 import json
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +14,10 @@ from typing import Final
 
 import pyarrow as pa
 
-from chronotope.contracts.errors import StoreError
 from chronotope.contracts.schemas import ITEM_CONTEXT
-from chronotope.runtime.private_files import private_connection
+from chronotope.runtime.private_files import immediate_transaction, private_connection, store_errors
 
+_SUBJECT: Final = "The log of posted item context"
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS posted_item_context (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -74,7 +72,7 @@ class PostedItemContext:
             StoreError: The file cannot be opened, or is no such log.
         """
         self.path, self._lock = database_path, Lock()
-        with self._translate_errors():
+        with store_errors(_SUBJECT, self.path):
             self._connection = private_connection(database_path, (_TABLE,))
 
     def append(self, rows: Sequence[PostedContextRow]) -> int:
@@ -98,20 +96,17 @@ class PostedItemContext:
             )
             for row in rows
         ]
-        with self._lock, self._translate_errors():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.executemany(_INSERT, values)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with (
+            self._lock,
+            store_errors(_SUBJECT, self.path),
+            immediate_transaction(self._connection),
+        ):
+            self._connection.executemany(_INSERT, values)
         return self.position()
 
     def position(self) -> int:
         """Position of the latest row; 0 if there is none."""
-        with self._lock, self._translate_errors():
+        with self._lock, store_errors(_SUBJECT, self.path):
             query = "SELECT coalesce(max(seq), 0) FROM posted_item_context"
             return int(self._connection.execute(query).fetchone()[0])
 
@@ -121,7 +116,7 @@ class PostedItemContext:
         Args:
             schema: Columns of ``ITEM_CONTEXT``, then those of the values.
         """
-        with self._lock, self._translate_errors():
+        with self._lock, store_errors(_SUBJECT, self.path):
             stored = self._connection.execute(_LATEST).fetchall()
         fields = [json.loads(row[4]) for row in stored]
         keys = {
@@ -139,17 +134,6 @@ class PostedItemContext:
         """Close the file; acknowledged rows are durable."""
         with self._lock:
             self._connection.close()
-
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(
-                "The log of posted item context cannot be used",
-                received=f"{self.path}: {error}",
-                way_out="Check that the folder is writable and the disk is not full",
-            ) from error
 
 
 def _micros(moment: datetime) -> int:

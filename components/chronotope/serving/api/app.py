@@ -187,6 +187,8 @@ class Service:
         if self.uses_stored_predictions:
             return await self.executor.run(self._recommend_stored, recommend_request)
         in_event_loop = self.redis_cache is None and recommend_request.is_fast
+        # the item context of a new day is read from the lake, which would hold up all requests
+        in_event_loop &= self.watcher.loaded_champion.item_context is None
         run = self.executor.run_fast if in_event_loop else self.executor.run
         return await run(self.recommend_endpoint.recommend, recommend_request)
 
