@@ -43,6 +43,7 @@ from flows.erasure.forget_users import ErasureSettings, forget_users
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import DRIFTED, monitor_drift
 from flows.pretrain_model import pretrain_model
+from flows.privacy.expire_data import RetentionSettings, expire_data
 from flows.score_users import score_users
 from flows.synthesis.synthesise_log import SynthesiseSettings, synthesise_log
 from flows.train_model import train_model
@@ -51,10 +52,11 @@ from flows.watch_interactions import LOGGED, dataset_resource, watch_in_thread
 BEFORE_DAWN: Final = "0 2 * * *"
 NIGHTLY: Final = "0 3 * * *"
 BEFORE_MORNING: Final = "0 4 * * *"
+MORNING: Final = "0 5 * * *"
 WEEKLY: Final = "0 1 * * 0"
 WEEKLY_LATER: Final = "0 6 * * 0"
-"""Cron schedules in UTC: monitoring at 2:00, feedback at 3:00 and batch predictions at 4:00 every
-night, full training on Sundays at 1:00, anomaly detectors on Sundays at 6:00."""
+"""Cron schedules in UTC: monitoring at 2:00, feedback at 3:00, batch predictions at 4:00 and
+retention at 5:00 every night; full training on Sundays at 1:00, anomaly detectors at 6:00."""
 
 _EVENT_REASONS: Final = {
     "__prefect_kind": "json",
@@ -120,6 +122,7 @@ def _flow_options(
         "before-morning": [
             Cron(BEFORE_MORNING, timezone="UTC", slug="before-morning", active=scheduled)
         ],
+        "morning": [Cron(MORNING, timezone="UTC", slug="morning", active=scheduled)],
     }
     feedback_triggers = _feedback_triggers(name, feedback_parameters)
     return [
@@ -149,6 +152,7 @@ def _flow_options(
         (promote_model, _PROMOTE, {}),
         (roll_back_model, _ROLL_BACK, {}),
         (forget_users, _FORGET, {}),
+        (expire_data, _EXPIRE, {"schedules": schedule_by_name["morning"]}),
     ]
 
 
@@ -198,6 +202,10 @@ def _default_parameters(
         },
         "promote-model": by_hand,
         "roll-back-model": by_hand,
+        "expire-data": {
+            "dataset": name,
+            "settings": RetentionSettings(root=ingestion.root).model_dump(mode="json"),
+        },
         "forget-users": {
             "dataset": name,
             "settings": ErasureSettings(
@@ -355,6 +363,7 @@ detected, or if the champion is old. The challenger is promoted only if it is be
 
 Without new interactions nothing happens. Set `force` to retrain on few events, or on events that
 fail the checks."""
+_EXPIRE: Final = """Remove what is older than `privacy.retain_days` of the dataset's YAML."""
 _COMPRESS: Final = """Compress the trained network for another objective: maximum loss of accuracy,
 latency of a query, and size of the file. Networks of earlier candidates are reused. The result is
 evaluated and promoted like any other model; since it is the champion's own network, it has to be

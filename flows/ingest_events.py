@@ -39,6 +39,7 @@ from chronotope.ingestion import (
     ingest_table,
     quarantine_lines,
 )
+from chronotope.ingestion.consent import consent_mask, without_private_columns
 from chronotope.ingestion.noise import COLUMNS, is_among
 from chronotope.ingestion.posted_rows import add_posted_rows, read_posted_items
 from chronotope.ingestion.source_batches import delivery_id, read_batches
@@ -63,6 +64,7 @@ from flows import dataset_lock_in_flow
 from flows.classify_items import classify_new_items
 from flows.embed_items import EmbedSettings, embed_content, has_content
 from flows.ingest_counts import no_events_stored, row_counts
+from flows.privacy.private_lake import open_private_lake
 
 _DOCS_ROWS: Final = 10_000
 """Number of rows shown in the data docs; the validation itself covers all rows."""
@@ -287,6 +289,8 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
         for table_name in table_names
         if table_name not in ("events", "item_labels", ITEM_CONTEXT_TABLE)
     }
+    if "users" in lake_tables:
+        lake_tables["users"] = without_private_columns(lake_tables["users"], dataset_spec.privacy)
     if "item_labels" in table_versions and "items" in lake_tables:
         lake_tables["items"] = with_predicted_category(lake_tables["items"], event_lake)
     anomalous_ids = anomalous_event_ids(dataset_spec, Workspace(settings.root))
@@ -295,11 +299,14 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
     is_kept, noise = filter_noise(
         noise_columns, settings.noise, is_among(noise_columns, anomalous_ids)
     )
+    consent = consent_mask(event_lake, noise_columns)
+    is_kept &= consent.is_given
     del noise_columns  # free the memory; the events are streamed
     data_version = str(DataVersion(tuple(table_versions.items())))
     item_table = lake_tables.get("items")
     content = dataset_content(dataset_spec, event_lake, item_table)
     content_key = "" if content is None else f",content={content_version(event_lake)}"
+    content_key += consent.snapshot_key
     if anomalous_ids:  # new labels make a new snapshot of the same events
         content_key += f",anomalous={hashlib.sha256(repr(anomalous_ids).encode()).hexdigest()}"
     built_snapshot = build_features(
@@ -364,7 +371,7 @@ def publish_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapsh
 
 def _load_spec_and_lake(dataset: str, settings: IngestSettings) -> tuple[DatasetSpec, Lake]:
     dataset_spec = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir)
-    return dataset_spec, Lake(Workspace(settings.root).lake(dataset_spec.name))
+    return dataset_spec, open_private_lake(dataset_spec, settings.root)
 
 
 def _with_data_docs(

@@ -71,6 +71,9 @@ def recommend(
         user_id = _only_user(user, user_option)
         instant = parse_moment(request_time)
         from chronotope.inference.recommend import recommend as recommend_items
+        from flows.privacy.secret_keys import provide_lake_keys
+
+        provide_lake_keys(root, dataset)
         from chronotope.inference.request import RecommendOptions
 
         options = RecommendOptions(

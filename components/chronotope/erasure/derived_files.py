@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -25,20 +26,45 @@ def remove_derived_files(workspace: Workspace, dataset: str) -> Iterator[StoreEr
     Raises:
         StoreError: A file cannot be removed.
     """
-    notes = {
-        workspace.features(dataset): "Snapshots; the next ingestion builds one",
-        workspace.runs(dataset): "Steps of trainings, finished or not; registered models stay",
-        workspace.scoring(dataset): "Blocks of unfinished batch predictions",
-        workspace.backfills(dataset): "Replayed periods",
-        workspace.root / "data" / "docs" / dataset: "Validation results; made by each ingestion",
-    }
-    for folder, note in notes.items():
+    for folder, note in derived_folders(workspace, dataset).items():
         yield StoreErasure(
             store=str(folder.relative_to(workspace.root)),
             n_removed=_remove(folder),
             unit="files",
             note=note,
         )
+
+
+def derived_folders(workspace: Workspace, dataset: str) -> dict[Path, str]:
+    """Folders of files that hold rows of a dataset, with what they are.
+
+    Args:
+        workspace: Folders of the installation.
+        dataset: Name of the dataset.
+    """
+    return {
+        workspace.features(dataset): "Snapshots; the next ingestion builds one",
+        workspace.runs(dataset): "Steps of trainings, finished or not; registered models stay",
+        workspace.scoring(dataset): "Blocks of unfinished batch predictions",
+        workspace.backfills(dataset): "Replayed periods",
+        workspace.root / "data" / "docs" / dataset: "Validation results; made by each ingestion",
+    }
+
+
+def remove_files_before(workspace: Workspace, before: datetime, *, dry_run: bool) -> StoreErasure:
+    """Remove logs, reports and repaired files that were last written before a time.
+
+    Args:
+        workspace: Folders of the installation.
+        before: The time.
+        dry_run: Count only.
+    """
+    old_files = [
+        path
+        for path in _files(_text_folders(workspace))
+        if path.stat().st_mtime < before.timestamp()
+    ]
+    return _remove_texts(() if dry_run else old_files, "", n_files=len(old_files))
 
 
 def remove_files_that_name(workspace: Workspace, user_ids: Sequence[str]) -> StoreErasure:
@@ -48,16 +74,43 @@ def remove_files_that_name(workspace: Workspace, user_ids: Sequence[str]) -> Sto
         workspace: Folders of the installation.
         user_ids: Ids of the users.
     """
+    named_files = list(files_that_name(_text_folders(workspace), user_ids))
+    note = f"Those that hold an id of {_MIN_SEARCHED_CHARS} characters or more as a word"
+    return _remove_texts(named_files, note)
+
+
+def remove_files_with_pseudonyms(workspace: Workspace, fingerprint: str) -> StoreErasure:
+    """Remove logs, reports and repaired files that hold a pseudonym by one key.
+
+    Args:
+        workspace: Folders of the installation.
+        fingerprint: Of the key.
+    """
+    prefix = f"pn-{fingerprint}-".encode()
+    pattern = re.compile(re.escape(prefix))
+    holding_files = [
+        path
+        for path in _files(_text_folders(workspace))
+        if _holds(path, pattern, overlap=len(prefix))
+    ]
+    return _remove_texts(holding_files, "Those that hold a pseudonym by the earlier key")
+
+
+def _text_folders(workspace: Workspace) -> tuple[Path, ...]:
     data = workspace.root / "data"
-    folders = (data / "logs", data / "reports", data / "monitoring", data / "repaired")
-    named_files = list(files_that_name(folders, user_ids))
+    return (data / "logs", data / "reports", data / "monitoring", data / "repaired")
+
+
+def _remove_texts(
+    named_files: Sequence[Path], note: str, n_files: int | None = None
+) -> StoreErasure:
     for path in named_files:
         path.unlink(missing_ok=True)
     return StoreErasure(
         store="data/logs, data/reports, data/monitoring, data/repaired",
-        n_removed=len(named_files),
+        n_removed=len(named_files) if n_files is None else n_files,
         unit="files",
-        note=f"Those that hold an id of {_MIN_SEARCHED_CHARS} characters or more as a word",
+        note=note,
     )
 
 

@@ -75,7 +75,7 @@ def erase_logged_records(
     """
     for store_name, database_path, condition in _service_logs(workspace, dataset):
         n_deleted = 0
-        with _open_log(database_path) as log_connection:
+        with open_log(database_path) as log_connection:
             if log_connection is not None:
                 log_connection.execute("PRAGMA secure_delete = ON")
                 statement = f"DELETE {condition}"
@@ -103,7 +103,7 @@ def count_logged_records(workspace: Workspace, dataset: str, user_ids: Sequence[
     """
     n_records = 0
     for _, database_path, condition in _service_logs(workspace, dataset):
-        with _open_log(database_path) as log_connection:
+        with open_log(database_path) as log_connection:
             if log_connection is not None:
                 query = f"SELECT count(*) {condition}"
                 n_records += log_connection.execute(query, (json.dumps([*user_ids]),)).fetchone()[0]
@@ -119,7 +119,7 @@ def _service_logs(workspace: Workspace, dataset: str) -> tuple[tuple[str, Path, 
 
 
 @contextmanager
-def _open_log(database_path: Path) -> Iterator[sqlite3.Connection | None]:
+def open_log(database_path: Path) -> Iterator[sqlite3.Connection | None]:
     """Connection to a SQLite log; None where there is none, since it is not created."""
     if not database_path.exists():
         yield None

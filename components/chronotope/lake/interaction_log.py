@@ -10,7 +10,7 @@ import secrets
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
@@ -108,8 +108,12 @@ class InteractionLog:
                 self.close()
                 raise
 
-    def append(self, records: Sequence[Interaction]) -> int:
+    def append(self, records: Sequence[Interaction], *, resolution_min: int | None = None) -> int:
         """Append records in one transaction; they are on the disk when this returns.
+
+        Args:
+            records: The records.
+            resolution_min: Minutes to which the time of arrival is rounded down; None stores it.
 
         Returns:
             Number of records whose key was new.
@@ -118,7 +122,7 @@ class InteractionLog:
             DataError: A payload cannot be represented as JSON.
             StoreError: The log could not be written.
         """
-        received_at = datetime.now(UTC).isoformat()
+        received_at = _rounded_down(datetime.now(UTC), resolution_min).isoformat()
         record_rows = [
             (record.key, record.kind, _as_json(record), received_at) for record in records
         ]
@@ -191,6 +195,16 @@ class InteractionLog:
 def _connect(database_path: Path) -> sqlite3.Connection:
     return sqlite3.connect(
         database_path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+    )
+
+
+def _rounded_down(moment: datetime, resolution_min: int | None) -> datetime:
+    """A time as a multiple of some minutes of its day; the time itself for None."""
+    if resolution_min is None:
+        return moment
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight + (moment - midnight) // timedelta(minutes=resolution_min) * timedelta(
+        minutes=resolution_min
     )
 
 

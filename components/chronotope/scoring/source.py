@@ -11,6 +11,7 @@ from chronotope.contracts.event_log import Float64
 from chronotope.datasets.loading import dataset_names, load_spec
 from chronotope.inference.interval_levels import forecast_levels
 from chronotope.lake import InteractionLog, Lake
+from chronotope.lake.privacy import StoredUsers, read_stored_users
 from chronotope.lake.version_poller import VersionPoller
 from chronotope.registry.champion import Champion
 from chronotope.runtime.workspace import Workspace
@@ -33,6 +34,7 @@ class ScoringSource:
         read_state: State of a user by id, posted events included.
         live_users: Users with posted events that may be missing in the lake.
         levels: Of low end, median and high end of the time, shape (3,).
+        stored_users: Pseudonyms of the ids that callers use, and who is excluded.
     """
 
     lake: Lake
@@ -41,6 +43,7 @@ class ScoringSource:
     read_state: Callable[[str], UserState]
     live_users: frozenset[str]
     levels: Float64
+    stored_users: StoredUsers
 
     @property
     def champion(self) -> Champion:
@@ -60,11 +63,12 @@ def open_source(
         load: Loader of the champion.
 
     Raises:
-        ConfigError: k exceeds the catalogue.
+        ConfigError: k exceeds the catalogue, or the keys of the pseudonyms are missing.
         StoreError: There is no champion, or the lake cannot be read.
     """
     workspace = Workspace(config.root)
     lake = Lake(workspace.lake(dataset))
+    stored_users = read_stored_users(lake, dataset)
     champion = load(config.root, dataset)
     n_items = champion.vocabulary.items.size - 1
     if config.k > n_items:
@@ -89,6 +93,7 @@ def open_source(
             lambda user_id: build_user_state(user_id, [], loaded_champion),
             frozenset(),
             levels,
+            stored_users,
         )
         return
     interaction_log = InteractionLog(log_path)
@@ -101,6 +106,7 @@ def open_source(
             lambda user_id: live_state.read_state(user_id, loaded_champion),
             live_state.live_users(),
             levels,
+            stored_users,
         )
     finally:
         interaction_log.close()

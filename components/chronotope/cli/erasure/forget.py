@@ -36,8 +36,10 @@ def forget(
         from chronotope.erasure import count_lake_rows, forget_users
         from chronotope.registry.champion import require_dataset
         from chronotope.scoring.users_file import read_users_file
+        from flows.privacy.secret_keys import provide_lake_keys
 
         require_dataset(root, dataset)
+        provide_lake_keys(root, dataset)
         user_ids = [*(user or []), *(read_users_file(users).user_ids if users else ())]
         if dry_run:
             show_rows(terminal, count_lake_rows(root, dataset, user_ids), as_json=as_json)

@@ -92,18 +92,23 @@ class EventStore:
             return slice(0, 0)
         return slice(int(self.start[store_idx]), int(self.start[store_idx + 1]))
 
-    def recent_activity(self, end_time: datetime, item_idx: Int32, n_items: int) -> RecentActivity:
+    def recent_activity(
+        self, end_time: datetime, item_idx: Int32, n_items: int, *, min_users: int = 1
+    ) -> RecentActivity:
         """Events of all users over the last ``RECENT`` before a time.
 
         Args:
             end_time: End of the window, exclusive.
             item_idx: The model's index of each event's item, shape (n,).
             n_items: Number of the model's indices.
+            min_users: Users that an item or a succession of two items needs to be counted.
         """
         end_us = int(end_time.timestamp() * 1_000_000)
         start_us = end_us - int(RECENT.total_seconds()) * 1_000_000
         in_window = (self.occurred_us >= start_us) & (self.occurred_us < end_us)
-        return RecentActivity.from_events(self.user[in_window], item_idx[in_window], n_items)
+        return RecentActivity.from_events(
+            self.user[in_window], item_idx[in_window], n_items, min_users=min_users
+        )
 
 
 def _dictionary_encode(column: pa.ChunkedArray) -> tuple[Int32, pa.StringArray]:

@@ -1,6 +1,7 @@
 """Live state of users: events of the lake and, on top, events posted since it was read."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -130,6 +131,17 @@ class LiveState:
                 else:
                     del self._user_events[user_id]
         self._ingested_version = version
+
+    def drop_users(self, is_excluded: Callable[[str], bool]) -> None:
+        """Drop the events of users who were erased or have opted out, and all cached states.
+
+        Args:
+            is_excluded: Whether nothing may be known of a user, by stored id.
+        """
+        with self._lock:
+            for user_id in [name for name in self._user_events if is_excluded(name)]:
+                del self._user_events[user_id]
+        self._state_cache.clear()
 
     def user_state(self, user_id: str, loaded_champion: LoadedChampion) -> UserState:
         """State of a user, with all events posted until now to any process.
