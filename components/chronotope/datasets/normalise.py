@@ -101,12 +101,7 @@ def normalise(
     row_positions = np.flatnonzero(~is_refused)
     good_rows = converted_rows.take(pa.array(row_positions)) if is_refused.any() else converted_rows
     private_rows = PrivateRows.of(dataset_spec.privacy, dataset_spec.name)
-    good_rows = private_rows.stored(good_rows)
-    good_rows = good_rows.set_column(
-        0,
-        EVENTS.field(c.EVENT_ID),
-        _row_ids(dataset_spec, good_rows, occurrences if dataset_spec.has_occurrences else None),
-    )
+    good_rows = _with_row_ids(dataset_spec, private_rows.stored(good_rows), occurrences)
     # After the ids are computed: they must not depend on the resolution.
     if dataset_spec.cell_resolution is not None:
         good_rows = _with_cell_places(good_rows, dataset_spec.cell_resolution)
@@ -120,6 +115,16 @@ def normalise(
         dropped=filtered_rows.dropped,
         missing_numbers=batch_conversion.missing_numbers,
     )
+
+
+def _with_row_ids(
+    dataset_spec: DatasetSpec, good_rows: pa.Table, occurrences: OccurrenceCounter | None
+) -> pa.Table:
+    """Rows with their event ids."""
+    if not dataset_spec.has_occurrences:
+        occurrences = None
+    row_ids = _row_ids(dataset_spec, good_rows, occurrences)
+    return good_rows.set_column(0, EVENTS.field(c.EVENT_ID), row_ids)
 
 
 def _row_ids(

@@ -264,6 +264,10 @@ def _privacy_problems(dataset_spec: DatasetSpec) -> list[str]:
             for column_name in dataset_spec.identity_columns
             if column_name in privacy.identifiers
         ]
+        if dataset_spec.feedback is not None and c.USER_ID in dataset_spec.feedback.keep:
+            problem_texts.append(
+                "feedback.keep: user_id is a pseudonym by then; filter users in the query"
+            )
     if privacy.h3_resolution is not None:
         if dataset_spec.coordinate_decimals is not None:
             problem_texts.append("coordinate_decimals and privacy.h3_resolution exclude each other")

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from chronotope.audit import AuditTrail
 from chronotope.contracts.errors import ConfigError
-from chronotope.erasure.certificate import Certificate
+from chronotope.erasure.certificate import Certificate, StoreErasure
 from chronotope.erasure.derived_files import (
     remove_derived_files,
     remove_files_that_name,
+    remove_pending_deliveries,
     require_unnamed,
 )
 from chronotope.erasure.stored_rows import (
@@ -23,7 +24,7 @@ from chronotope.erasure.stored_rows import (
     erase_logged_records,
 )
 from chronotope.lake import Lake
-from chronotope.lake.privacy import StoredUsers, add_to_user_list, read_stored_users
+from chronotope.lake.privacy import StoredUsers, UserList, add_to_user_list, read_stored_users
 from chronotope.lake.table_schemas import ERASED_USERS
 from chronotope.registry.champion import has_registry, open_registry
 from chronotope.runtime.dataset_lock import dataset_lock
@@ -79,15 +80,9 @@ def forget_users(root: Path, dataset: str, user_ids: Sequence[str]) -> Certifica
         _require_known(workspace, dataset, lake, stored_users, forms)
         stored_ids = [stored_users.stored_id(user_id) for user_id in user_ids]
         erased_users = add_to_user_list(lake, ERASED_USERS, stored_ids)
-        stores = [
-            *erase_lake_rows(lake, forms),
-            *erase_logged_records(workspace, dataset, forms),
-            *remove_derived_files(workspace, dataset),
-            remove_files_that_name(workspace, forms),
-        ]
+        stores = _erase_stores(workspace, dataset, lake, forms, erased_users)
         models = _mark_models(root, dataset, started_at)
-        lake_root = lake.root if isinstance(lake.root, Path) else None
-        n_files = require_unnamed(workspace, lake_root, forms)
+        n_files = require_unnamed(workspace, lake, forms)
         path = workspace.erasures(dataset) / f"{started_at:%Y%m%dT%H%M%S.%fZ}.json"
         certificate = Certificate(
             dataset=dataset,
@@ -112,6 +107,23 @@ def forget_users(root: Path, dataset: str, user_ids: Sequence[str]) -> Certifica
             },
         )
     return certificate
+
+
+def _erase_stores(
+    workspace: Workspace,
+    dataset: str,
+    lake: Lake,
+    user_ids: Sequence[str],
+    erased_users: UserList,
+) -> list[StoreErasure]:
+    """Remove what every store holds of users; the log first, since services write to it."""
+    return [
+        *erase_logged_records(workspace, dataset, user_ids, erased_users),
+        *erase_lake_rows(lake, user_ids),
+        *remove_pending_deliveries(workspace, dataset, user_ids),
+        *remove_derived_files(workspace, dataset),
+        remove_files_that_name(workspace, user_ids),
+    ]
 
 
 def _forms(stored_users: StoredUsers, user_ids: Sequence[str]) -> list[str]:

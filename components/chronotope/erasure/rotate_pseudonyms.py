@@ -27,12 +27,16 @@ from chronotope.erasure.stored_rows import open_log
 from chronotope.lake import Lake
 from chronotope.lake.erase_rows import forget_versions, replace_rows
 from chronotope.lake.event_labels import KEY_PREFIX
+from chronotope.lake.interaction_log import EXCLUDE, EXCLUDED_TABLE
 from chronotope.lake.privacy import LakePrivacy, read_privacy, rotate_user_list, write_privacy
 from chronotope.lake.table_schemas import ERASED_USERS, OPTED_OUT_USERS
 from chronotope.privacy import PseudonymKeys, is_pseudonym, read_keys, rotated_event_ids
 from chronotope.runtime.dataset_lock import dataset_lock
 from chronotope.runtime.private_files import immediate_transaction
 from chronotope.runtime.workspace import Workspace
+
+DIGEST_CHARS: Final = 32
+"""Digits of a pseudonym; a digest of another length is of a plain id, which nobody logs."""
 
 _TABLES: Final = ("events", "users", PREDICTIONS_TABLE, "quarantine")
 
@@ -76,6 +80,7 @@ def rotate_pseudonyms(root: Path, dataset: str, *, dry_run: bool = False) -> Rot
         if not dry_run:
             label_ids = _rotated_labels(lake, keys, workspace.event_labels(dataset))
             stores += _rotate_logs(workspace, dataset, keys, label_ids)
+            _rotate_exclusions(workspace, dataset, keys)
             stores += _rotate_tables(lake, keys, privacy)
             stores += remove_derived_files(workspace, dataset)
             stores.append(remove_files_with_pseudonyms(workspace, privacy.fingerprints[-1]))
@@ -210,6 +215,28 @@ def _rotate_logs(
                 else _rewrite_log(connection, table_name, column_name, convert)
             )
         yield _store(store_name, n_records, "records")
+
+
+def _rotate_exclusions(workspace: Workspace, dataset: str, keys: PseudonymKeys) -> None:
+    """Digests of erased users in the interaction log; those that were rewritten already stay."""
+    old_fingerprint, new_fingerprint = keys.fingerprints[-2:]
+    with open_log(workspace.interactions(dataset)) as connection:
+        if connection is None:
+            return
+        with immediate_transaction(connection):
+            connection.execute(EXCLUDED_TABLE)
+            digests = connection.execute(
+                "SELECT digest FROM excluded_users WHERE digest_key <> ?", (new_fingerprint,)
+            ).fetchall()
+            connection.execute(
+                "DELETE FROM excluded_users WHERE digest_key <> ?", (new_fingerprint,)
+            )
+            rotated_digests = [
+                (keys.pseudonym(f"pn-{old_fingerprint}-{digest}")[-DIGEST_CHARS:], new_fingerprint)
+                for (digest,) in digests
+                if len(digest) == DIGEST_CHARS
+            ]
+            connection.executemany(EXCLUDE, rotated_digests)
 
 
 def _rewrite_log(

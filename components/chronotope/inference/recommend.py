@@ -88,8 +88,7 @@ def recommend(
     items = describe_items(top_idx, ranking, options, model_history, activity, vocabulary, metadata)
     wait = remaining_wait(model_output.when, history, request_time)
     time_forecast = forecast_time(wait, forecast_levels(workspace, dataset, champion.version))
-    n_places = 0 if items_are_places(vocabulary) else N_PLACES
-    has_time = time_forecast is not None
+    n_places, has_time = 0 if items_are_places(vocabulary) else N_PLACES, time_forecast is not None
     notes = answer_notes(
         champion, len(full_history), request_time, has_items=bool(items), has_time=has_time
     )

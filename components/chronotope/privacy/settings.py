@@ -127,3 +127,9 @@ class PrivacySettings(_FrozenModel):
             if column_class is ColumnClass.SENSITIVE
         }
         return self.identifiers | (sensitive - set(self.sensitive_features))
+
+    @property
+    def features_key(self) -> str:
+        """Part of the key of a feature snapshot; empty if every column may be a feature."""
+        left_out = ",".join(sorted(self.no_features))
+        return f",left_out={left_out}" if left_out else ""

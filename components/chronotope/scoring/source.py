@@ -11,6 +11,7 @@ from chronotope.contracts.event_log import Float64
 from chronotope.datasets.loading import dataset_names, load_spec
 from chronotope.inference.interval_levels import forecast_levels
 from chronotope.lake import InteractionLog, Lake
+from chronotope.lake.event_labels import AnomalousEvents, read_event_labels
 from chronotope.lake.privacy import StoredUsers, read_stored_users
 from chronotope.lake.version_poller import VersionPoller
 from chronotope.registry.champion import Champion
@@ -78,7 +79,8 @@ def open_source(
             way_out=f"Choose a k of at most {n_items:,}",
         )
     data_version = read_data_version(VersionPoller(lake))
-    event_store = EventStore.read(lake)
+    anomalous_events = AnomalousEvents.of_labels(read_event_labels(workspace.event_labels(dataset)))
+    event_store = EventStore.read(lake, anomalous_events.event_ids)
     # events may have been added since the version was read
     tables = (pair for pair in data_version.tables if pair[0] != EVENTS)
     data_version = DataVersion(((EVENTS, event_store.version), *tables))
@@ -99,6 +101,7 @@ def open_source(
     interaction_log = InteractionLog(log_path)
     try:
         live_state = LiveState(_service_settings(dataset, config), interaction_log, LruCache(1))
+        live_state.exclude_events(anomalous_events.keys)
         yield ScoringSource(
             lake,
             loaded_champion,

@@ -92,5 +92,6 @@ def show_certificate(terminal: TerminalConsole, certificate: "Certificate") -> N
     if certificate.models:
         terminal.print(
             f"Trained with these users: versions {', '.join(certificate.models)}. "
-            f"Replace them: chronotope train {certificate.dataset}. Restart running services."
+            f"Replace them: chronotope train {certificate.dataset}. Running services follow at "
+            "their next poll."
         )

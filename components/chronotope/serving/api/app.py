@@ -14,7 +14,7 @@ from chronotope.audit import AuditTrail
 from chronotope.experiments.experiment import store_experiment
 from chronotope.inference.new_items import NewItemReader
 from chronotope.lake import InteractionLog, Lake
-from chronotope.lake.event_labels import EventLabelLog
+from chronotope.lake.event_labels import AnomalousEvents, EventLabelLog
 from chronotope.lake.posted import PostedItemContext
 from chronotope.lake.posted_items import PostedItems
 from chronotope.lake.privacy import StoredUsers
@@ -67,6 +67,7 @@ from chronotope.serving.model.inference import InferenceService
 from chronotope.serving.model.stored_predictions import StoredPredictions, source_text
 from chronotope.serving.model.watcher import ChampionWatcher
 from chronotope.serving.settings import ServeSettings
+from chronotope.serving.state.fraud_labels import FraudLabels
 from chronotope.serving.state.impressions import ImpressionWriter
 from chronotope.serving.state.redis_cache import RedisCache
 from chronotope.serving.state.served_users import ServedUsers
@@ -104,6 +105,7 @@ class Service:
             workspace.posted_item_context(settings.dataset)
         )
         self.label_log = EventLabelLog(workspace.event_labels(settings.dataset))
+        self.fraud_labels = FraudLabels(self.label_log, self._exclude_events)
         self.live_detector = LiveDetector(settings, self.interaction_log)
         self.new_items = _new_item_reader(settings, self.posted_items)
         self.watcher = ChampionWatcher(
@@ -115,6 +117,7 @@ class Service:
             after_poll=lambda loaded_champion: self.arms.refresh(loaded_champion),
             after_attempt=self._after_attempt,
             new_items=self.new_items,
+            excluded_ids=self.fraud_labels.event_ids,
         )
         self.arms = ExperimentArms(
             settings, self.telemetry, self.new_items, load=load_arm, version_of=alias_version
@@ -128,17 +131,24 @@ class Service:
             resolution_min=lambda: self.served_users.users.settings.time_resolution_min,
         )
         self.redis_cache = _redis_cache(settings, self.interaction_log, self.telemetry)
-        self.recommend_endpoint = RecommendEndpoint(
-            settings,
+        self.recommend_endpoint, self.event_intake = self._recommend_endpoint(), self._intake()
+        self.stored_endpoint = StoredEndpoint(settings.dataset, self.stored_predictions)
+        self.executor = BoundedExecutor(settings.threads, settings.time_limit_s)
+
+    def _recommend_endpoint(self) -> RecommendEndpoint:
+        return RecommendEndpoint(
+            self.settings,
             self.inference_service,
             self.arms,
             self.telemetry,
-            self.impression_writer if settings.log_impressions else None,
+            self.impression_writer if self.settings.log_impressions else None,
             self.redis_cache,
             self.served_users.stored_time,
         )
-        self.event_intake = EventIntake(
-            settings,
+
+    def _intake(self) -> EventIntake:
+        return EventIntake(
+            self.settings,
             self.interaction_log,
             self.inference_service.live_state,
             self.live_detector,
@@ -146,8 +156,6 @@ class Service:
             self.served_users,
             self.telemetry,
         )
-        self.stored_endpoint = StoredEndpoint(settings.dataset, self.stored_predictions)
-        self.executor = BoundedExecutor(settings.threads, settings.time_limit_s)
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -195,8 +203,14 @@ class Service:
         self.inference_service.live_state.drop_users(users.is_excluded)
         self.recommend_endpoint.forget_responses()
 
+    def _exclude_events(self, anomalous_events: AnomalousEvents) -> None:
+        """Leave events that a label calls anomalous out of all histories."""
+        self.inference_service.live_state.exclude_events(anomalous_events.keys)
+        self.recommend_endpoint.forget_responses()
+
     def _update_live_state(self) -> None:
         self.served_users.refresh()
+        self.fraud_labels.refresh()
         live_state = self.inference_service.live_state
         live_state.catch_up()
         if self.watcher.loaded_or_none:  # loaded at an earlier poll
@@ -280,7 +294,14 @@ def create_app(
     add_consent_endpoint(
         app, lake, service.served_users, service.executor, audit_trail, settings.dataset
     )
-    add_label_endpoint(app, service.label_log, service.executor, audit_trail, settings.dataset)
+    add_label_endpoint(
+        app,
+        service.label_log,
+        service.executor,
+        audit_trail,
+        settings.dataset,
+        service.fraud_labels.refresh,
+    )
     add_anomaly_endpoints(app, service.live_detector, service.executor)
     add_docs_page(app)
     add_demo_page(app, service.watcher, has_pictures=settings.pictures is not None)

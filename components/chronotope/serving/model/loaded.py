@@ -142,7 +142,8 @@ class LoadedChampion:
         """Model, data version and new items: a result under another key is stale."""
         new_items = f"+{self.grown.digest}" if self.grown.digest else ""
         posted = "" if self.item_context is None else f"+context{self.item_context.position()}"
-        return self.champion.version, f"{self.data_version}{new_items}{posted}"
+        data_key = f"{self.data_version}{self.event_store.labels_key}"
+        return self.champion.version, f"{data_key}{new_items}{posted}"
 
     @property
     def target(self) -> tuple[str, str]:
