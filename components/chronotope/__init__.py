@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from chronotope.api.catalog import ItemCatalog as Catalog
     from chronotope.api.evaluate_models import evaluate
     from chronotope.api.evaluation import Evaluation
-    from chronotope.api.log import Log
+    from chronotope.api.logs.log import Log
     from chronotope.api.recommender import NextEventRecommender as Recommender
     from chronotope.models.baselines import (
         Ease,
@@ -35,7 +35,7 @@ _PLACES: Final = {
     "Evaluation": ("chronotope.api.evaluation", "Evaluation"),
     "FirstOrderMarkov": (_BASELINES, "FirstOrderMarkov"),
     "GfCf": (_BASELINES, "GfCf"),
-    "Log": ("chronotope.api.log", "Log"),
+    "Log": ("chronotope.api.logs.log", "Log"),
     "Popularity": (_BASELINES, "Popularity"),
     "PopularityLastDays": (_BASELINES, "PopularityLastDays"),
     "Recommender": ("chronotope.api.recommender", "NextEventRecommender"),

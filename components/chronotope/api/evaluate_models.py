@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronotope.api.evaluation import ALL_TARGETS, Evaluation
-from chronotope.api.log import Log
+from chronotope.api.logs.log import Log
 from chronotope.api.recommender import NextEventRecommender
 from chronotope.api.training_noise import quiet_training
 from chronotope.contracts.errors import ConfigError, NotEnoughData
@@ -29,6 +29,7 @@ from chronotope.metrics import (
 )
 from chronotope.metrics import evaluate as evaluate_model
 from chronotope.metrics.evaluator import BATCH_SIZE
+from chronotope.models.baselines import baselines
 from chronotope.splitting import targets_between
 from chronotope.splitting.folds import Fold, Folds
 
@@ -63,7 +64,8 @@ def evaluate(
     predicted from all events of its user before it. Models that were fitted are not changed.
 
     Args:
-        models: Recommenders, baselines, or models of your own that pass ``chronotope.testing``.
+        models: Recommenders, baselines, models of your own that pass ``chronotope.testing``, or
+            names of baselines and of installed recommenders.
         log: All events.
         split: Folds of ``ct.split``; the holdout of rolling folds is left out unless it is passed.
         metrics: ``mrr``, or ``acc_k`` and ``ndcg_k`` for any k.
@@ -220,10 +222,11 @@ def _rows(
 
 def _named(models: Iterable[object] | Model) -> dict[str, Model]:
     """Models by name, in their order."""
-    is_single = isinstance(models, NextEventRecommender | Recommender | type)
+    is_single = isinstance(models, NextEventRecommender | Recommender | type | str)
     model_list: list[Any] = [models] if is_single else list(models)  # type: ignore[arg-type]
     named_models: dict[str, Model] = {}
-    for model in model_list:
+    for given_model in model_list:
+        model = _model_of_name(given_model) if isinstance(given_model, str) else given_model
         if isinstance(model, type) or not isinstance(model, NextEventRecommender | Recommender):
             raise ConfigError(
                 "A model has fit, observe, scores, name and history_len",
@@ -242,6 +245,18 @@ def _named(models: Iterable[object] | Model) -> dict[str, Model]:
     if not named_models:
         raise ConfigError("No model is given", way_out="Pass at least one, such as ct.Popularity()")
     return named_models
+
+
+def _model_of_name(model_name: str) -> Recommender:
+    """Baseline or installed recommender of a name."""
+    known_models = {model.name: model for model in baselines()}
+    if model_name not in known_models:
+        raise ConfigError(
+            "No baseline and no installed recommender has this name",
+            received=model_name,
+            way_out=f"Known are {', '.join(known_models)}",
+        )
+    return known_models[model_name]
 
 
 def _fresh(model: Model) -> Recommender:

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import yaml
 from pydantic import ValidationError
 
-from chronotope.api.log import Log
-from chronotope.api.log_store import LogStore, ingest_rows, normalised_batches
+from chronotope.api.logs.log import Log
+from chronotope.api.logs.log_contents import StoredEvents
+from chronotope.api.logs.log_store import LogStore, ingest_rows, normalised_batches
 from chronotope.api.trained_model import write_network
 from chronotope.artifact.bundle import Manifest
 from chronotope.contracts import columns as c
@@ -77,7 +78,9 @@ def write_dataset(log: Log, dataset_name: str, root: Path, description: str) -> 
         )
         if log.store.lake.exists("quarantine"):
             log_store.lake.quarantine(log.store.lake.read("quarantine"))
-    return replace(log, spec=dataset_spec, store=log_store, report=log_report)
+    return replace(
+        log, spec=dataset_spec, contents=StoredEvents(dataset_spec, log_store, log_report)
+    )
 
 
 def _require_new(log: Log, yaml_path: Path) -> None:

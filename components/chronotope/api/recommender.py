@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from chronotope.api import html
 from chronotope.api.bundle_files import export_bundle, with_dataset
 from chronotope.api.catalog import ItemCatalog
-from chronotope.api.log import Log
+from chronotope.api.logs.log import Log
 from chronotope.api.moments import to_moment
 from chronotope.api.parameters import (
     DEFAULTS,
