@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from chronotope.api.evaluate_models import evaluate
     from chronotope.api.evaluation import Evaluation
     from chronotope.api.logs.log import Log
+    from chronotope.api.recommend_items import recommend
     from chronotope.api.recommender import NextEventRecommender as Recommender
     from chronotope.models.baselines import (
         Ease,
@@ -45,6 +46,7 @@ _PLACES: Final = {
     "datasets": ("chronotope.datasets", ""),
     "evaluate": ("chronotope.api.evaluate_models", "evaluate"),
     "plot": ("chronotope.api.plot", ""),
+    "recommend": ("chronotope.api.recommend_items", "recommend"),
     "split": ("chronotope.api.split", ""),
 }
 """Module of each public name, and its name there; empty for the module itself."""
@@ -65,6 +67,7 @@ __all__ = [
     "datasets",
     "evaluate",
     "plot",
+    "recommend",
     "split",
 ]
 

@@ -77,13 +77,13 @@ def evaluate(
         ConfigError: A metric or slice is unknown, or two models have one name.
         NotEnoughData: A fold has no target.
     """
-    named_models, time_folds = _named(models), _folds(split)
+    models_by_name, time_folds = named_models(models), _folds(split)
     rank_functions = {metric: _metric_function(metric) for metric in metrics}
-    model_results = {model_name: _ModelResults() for model_name in named_models}
+    model_results = {model_name: _ModelResults() for model_name in models_by_name}
     for time_fold in time_folds:
         positions = _fold_targets(log, time_fold, max_targets)
         training_log = log.events.before(time_fold.train_end_s)
-        for model_name, model in named_models.items():
+        for model_name, model in models_by_name.items():
             with quiet_training():
                 fitted_model = _fresh(model).fit(training_log, log.index)
             model_results[model_name].add(fitted_model, log, positions, time_given=time_given)
@@ -220,11 +220,18 @@ def _rows(
             yield (model_name, slice_name, metric, *interval_ends, int(slice_mask.sum()))
 
 
-def _named(models: Iterable[object] | Model) -> dict[str, Model]:
-    """Models by name, in their order."""
+def named_models(models: Iterable[object] | Model) -> dict[str, Model]:
+    """Models by name, in their order; names stand for baselines and installed recommenders.
+
+    Args:
+        models: Models, or one.
+
+    Raises:
+        ConfigError: One is no model, or two have one name.
+    """
     is_single = isinstance(models, NextEventRecommender | Recommender | type | str)
     model_list: list[Any] = [models] if is_single else list(models)  # type: ignore[arg-type]
-    named_models: dict[str, Model] = {}
+    models_by_name: dict[str, Model] = {}
     for given_model in model_list:
         model = _model_of_name(given_model) if isinstance(given_model, str) else given_model
         if isinstance(model, type) or not isinstance(model, NextEventRecommender | Recommender):
@@ -235,16 +242,16 @@ def _named(models: Iterable[object] | Model) -> dict[str, Model]:
                 "that passes chronotope.testing; classes must be called",
             )
         model_name = model.name
-        if model_name in named_models:
+        if model_name in models_by_name:
             raise ConfigError(
                 "Two models have one name",
                 received=model_name,
                 way_out="Evaluate them one after the other",
             )
-        named_models[model_name] = model
-    if not named_models:
+        models_by_name[model_name] = model
+    if not models_by_name:
         raise ConfigError("No model is given", way_out="Pass at least one, such as ct.Popularity()")
-    return named_models
+    return models_by_name
 
 
 def _model_of_name(model_name: str) -> Recommender:

@@ -173,3 +173,20 @@ def test_suites_of_the_project_hold_for_frames(
     monkeypatch.chdir(tmp_path)
     n_early = int((visits()["when"] < pd.Timestamp(1_708_000_000, unit="s")).sum())
     assert ct.Log.from_frame(visits(), **COLUMNS).report.events.n_quarantined == n_early > 0
+
+
+def test_polars_frames_are_read_as_they_are() -> None:
+    polars = pytest.importorskip("polars", reason="polars is not installed")
+    frame = visits()
+    columns = {name: frame[name].to_numpy() for name in ("who", "what", "when", "paid")}
+    log = ct.Log.from_frame(polars.DataFrame(columns), **COLUMNS)
+    assert isinstance(log.contents, MemoryEvents)
+    assert_equal_events(log.events, ct.Log.from_frame(frame, **COLUMNS).events)
+    with pytest.raises(ConfigError, match=r"collect\(\) first"):
+        ct.Log.from_frame(polars.DataFrame(columns).lazy(), **COLUMNS)
+    missing = polars.DataFrame(columns).with_columns(
+        who=polars.when(polars.col("who") > 30).then(None).otherwise(polars.col("who"))
+    )
+    assert ct.Log.from_frame(missing, **COLUMNS).report.events.n_quarantined == (
+        int((frame["who"] > 30).sum())
+    )

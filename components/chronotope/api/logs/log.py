@@ -319,9 +319,10 @@ class Log:
 
     def quarantine(self) -> "pd.DataFrame":
         """Refused rows: reasons and the row as it was read, as JSON."""
-        if not self.report.events.n_quarantined or not self.store.lake.exists("quarantine"):
-            return pa.table({c.REASONS: [], c.PAYLOAD: []}).to_pandas()
-        return self.store.lake.read("quarantine").select([c.REASONS, c.PAYLOAD]).to_pandas()
+        refused_rows = self.contents.refused_rows
+        if refused_rows is None:
+            refused_rows = pa.table({c.REASONS: [], c.PAYLOAD: []})
+        return refused_rows.select([c.REASONS, c.PAYLOAD]).to_pandas()
 
     def to_pandas(self) -> "pd.DataFrame":
         """Good events by time, with contract column names; columns without a value left out."""

@@ -58,6 +58,10 @@ class LogContents(Protocol):
         """Rows of the users table; None without one."""
 
     @property
+    def refused_rows(self) -> pa.Table | None:
+        """Rows in quarantine; None if there are none."""
+
+    @property
     def n_events(self) -> int:
         """Number of good events."""
 
@@ -116,6 +120,12 @@ class StoredEvents:
     def user_attributes(self) -> pa.Table | None:
         """Rows of the users table; None without one."""
         return self.store.users()
+
+    @property
+    def refused_rows(self) -> pa.Table | None:
+        """Rows in quarantine, those that came along included; None if there are none."""
+        log_lake = self.store.lake
+        return log_lake.read("quarantine") if log_lake.exists("quarantine") else None
 
     @property
     def n_events(self) -> int:
@@ -230,6 +240,11 @@ class MemoryEvents:
     @property
     def user_attributes(self) -> pa.Table | None:
         """None: a frame of events has no users table."""
+        return None
+
+    @property
+    def refused_rows(self) -> pa.Table | None:
+        """None: each row passed."""
         return None
 
     @property
