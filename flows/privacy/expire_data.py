@@ -17,7 +17,7 @@ from chronotope.runtime.workspace import Workspace
 
 
 class RetentionSettings(BaseModel):
-    """Where the installation is, and how long data are kept."""
+    """Settings of the flow ``expire-data``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,8 +1,8 @@
 """Model and data of a scoring, read as the service reads them."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from chronotope.contracts.data_version import EVENTS, DataVersion
@@ -14,6 +14,7 @@ from chronotope.lake import InteractionLog, Lake
 from chronotope.lake.event_labels import AnomalousEvents, read_event_labels
 from chronotope.lake.privacy import StoredUsers, read_stored_users
 from chronotope.lake.version_poller import VersionPoller
+from chronotope.privacy import PrivacySettings
 from chronotope.registry.champion import Champion
 from chronotope.runtime.workspace import Workspace
 from chronotope.scoring.config import ScoringConfig
@@ -44,7 +45,7 @@ class ScoringSource:
     read_state: Callable[[str], UserState]
     live_users: frozenset[str]
     levels: Float64
-    stored_users: StoredUsers
+    stored_users: StoredUsers = field(default_factory=lambda: StoredUsers(PrivacySettings()))
 
     @property
     def champion(self) -> Champion:
@@ -84,35 +85,47 @@ def open_source(
     # events may have been added since the version was read
     tables = (pair for pair in data_version.tables if pair[0] != EVENTS)
     data_version = DataVersion(((EVENTS, event_store.version), *tables))
-    loaded_champion = LoadedChampion.load(champion, config.root, event_store, data_version)
-    levels = forecast_levels(workspace, dataset, champion.version)
+    with ExitStack() as exit_stack:
+        loaded_champion = LoadedChampion.load(champion, config.root, event_store, data_version)
+        if loaded_champion.item_context is not None:
+            exit_stack.callback(loaded_champion.item_context.close)
+        source = _source(dataset, config, lake, loaded_champion, exit_stack, anomalous_events)
+        yield replace(source, stored_users=stored_users)
+
+
+def _source(
+    dataset: str,
+    config: ScoringConfig,
+    lake: Lake,
+    loaded_champion: LoadedChampion,
+    exit_stack: ExitStack,
+    anomalous_events: AnomalousEvents,
+) -> ScoringSource:
+    """The source, with the posted events if there are any; closed with the stack."""
+    workspace = Workspace(config.root)
+    levels = forecast_levels(workspace, dataset, loaded_champion.champion.version)
     log_path = workspace.interactions(dataset)
     if not log_path.exists():
-        yield ScoringSource(
+        return ScoringSource(
             lake,
             loaded_champion,
-            data_version,
+            loaded_champion.data_version,
             lambda user_id: build_user_state(user_id, [], loaded_champion),
             frozenset(),
             levels,
-            stored_users,
         )
-        return
     interaction_log = InteractionLog(log_path)
-    try:
-        live_state = LiveState(_service_settings(dataset, config), interaction_log, LruCache(1))
-        live_state.exclude_events(anomalous_events.keys)
-        yield ScoringSource(
-            lake,
-            loaded_champion,
-            data_version,
-            lambda user_id: live_state.read_state(user_id, loaded_champion),
-            live_state.live_users(),
-            levels,
-            stored_users,
-        )
-    finally:
-        interaction_log.close()
+    exit_stack.callback(interaction_log.close)
+    live_state = LiveState(_service_settings(dataset, config), interaction_log, LruCache(1))
+    live_state.exclude_events(anomalous_events.keys)
+    return ScoringSource(
+        lake,
+        loaded_champion,
+        loaded_champion.data_version,
+        lambda user_id: live_state.read_state(user_id, loaded_champion),
+        live_state.live_users(),
+        levels,
+    )
 
 
 def _service_settings(dataset: str, config: ScoringConfig) -> ServeSettings:

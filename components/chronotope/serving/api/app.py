@@ -92,7 +92,7 @@ class Service:
             champion_version: Version of the current champion, None without one.
             load_arm: Loader of any version, for the arms of an experiment.
         """
-        workspace = Workspace(settings.root)
+        workspace, dataset = Workspace(settings.root), settings.dataset
         if settings.experiment:
             store_experiment(workspace.experiments(settings.dataset), settings.experiment)
         self.settings, self.telemetry = settings, Telemetry()
@@ -101,9 +101,7 @@ class Service:
         self.served_users = ServedUsers(lake, settings.dataset, self._drop_users)
         self.stored_predictions = StoredPredictions(lake)
         self.posted_items = PostedItems(workspace.posted_items(settings.dataset))
-        self.posted_item_context = PostedItemContext(
-            workspace.posted_item_context(settings.dataset)
-        )
+        self.posted_item_context = PostedItemContext(workspace.posted_item_context(dataset))
         self.label_log = EventLabelLog(workspace.event_labels(settings.dataset))
         self.fraud_labels = FraudLabels(self.label_log, self._exclude_events)
         self.live_detector = LiveDetector(settings, self.interaction_log)
@@ -118,10 +116,9 @@ class Service:
             after_attempt=self._after_attempt,
             new_items=self.new_items,
             excluded_ids=self.fraud_labels.event_ids,
+            posted_context=self.posted_item_context,
         )
-        self.arms = ExperimentArms(
-            settings, self.telemetry, self.new_items, load=load_arm, version_of=alias_version
-        )
+        self.arms = self._experiment_arms(load_arm)
         self.inference_service = InferenceService(
             settings, self.interaction_log, self.watcher, self.telemetry
         )
@@ -178,6 +175,12 @@ class Service:
         self.live_detector.close()
         if self.redis_cache is not None:
             self.redis_cache.close()
+
+    def _experiment_arms(self, load: Callable[[Path, str, str], Champion]) -> ExperimentArms:
+        posted_logs = (self.new_items, self.posted_item_context)
+        return ExperimentArms(
+            self.settings, self.telemetry, *posted_logs, load=load, version_of=alias_version
+        )
 
     @property
     def uses_stored_predictions(self) -> bool:
