@@ -27,7 +27,7 @@ MIN_KEY_CHARS: Final = 32
 
 _FORM: Final = re.compile(r"pn-([0-9a-f]{8})-([0-9a-f]{32})", re.ASCII)
 _FINGERPRINT_OF: Final = b"chronotope pseudonym key"
-_NEW_KEY: Final = 'python -c "import secrets; print(secrets.token_hex(32))"'
+_NEW_KEY: Final = "`chronotope pseudonyms new-key`"
 
 
 @dataclass(frozen=True, slots=True)

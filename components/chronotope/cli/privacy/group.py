@@ -19,9 +19,15 @@ KEY_BYTES = 32
 
 
 @pseudonyms.command("new-key", cls=ReportingCommand)
-def new_key() -> None:
+def new_key(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the key as JSON")] = False,
+) -> None:
     """Print a random key; it is stored nowhere."""
-    typer.echo(secrets.token_hex(KEY_BYTES))
+    random_key = secrets.token_hex(KEY_BYTES)
+    if as_json:
+        print_json({"key": random_key})
+    else:
+        typer.echo(random_key)
 
 
 @pseudonyms.command("rotate", cls=ReportingCommand)
