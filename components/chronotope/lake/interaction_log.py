@@ -155,6 +155,14 @@ class InteractionLog:
                 )
             return self._connection.total_changes - n_before
 
+    def excludes(self, user_id: str) -> bool:
+        """Whether records of a user were left out, as of the last ``append``.
+
+        Args:
+            user_id: Id of the user as it is stored.
+        """
+        return self._excluded_users is not None and user_id in self._excluded_users
+
     def _excluded_mask(self, records: Sequence[Interaction]) -> list[bool]:
         """Whether each record is of a user who was erased."""
         (n_excluded,) = self._connection.execute(_N_EXCLUDED).fetchone()
@@ -164,9 +172,7 @@ class InteractionLog:
             digest_rows = self._connection.execute(_READ_EXCLUDED).fetchall()
             digests = frozenset(digest for digest, _ in digest_rows)
             self._excluded_users = UserList(digest_rows[0][1], digests)
-        return [
-            str(record.payload.get(c.USER_ID, "")) in self._excluded_users for record in records
-        ]
+        return [self.excludes(str(record.payload.get(c.USER_ID, ""))) for record in records]
 
     def read(self, after: int, limit: int, kind: Kind | None = None) -> list[StoredInteraction]:
         """Records after a position, in the order of the log.

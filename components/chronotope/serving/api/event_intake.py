@@ -5,6 +5,7 @@ from datetime import datetime
 
 import numpy as np
 
+from chronotope.contracts import columns as c
 from chronotope.lake import Interaction, InteractionLog
 from chronotope.serving.anomalies.anomaly_endpoints import ScoredEvent, ScoredReceipt
 from chronotope.serving.anomalies.live_detector import LiveDetector
@@ -80,7 +81,13 @@ class EventIntake:
             n_unknown_items=n_unknown_items,
             n_not_stored=len(records) - len(stored_records),
         )
-        return self._scored(receipt, [posted for posted in interactions if posted.kind == "event"])
+        logged_events = [
+            posted
+            for posted in interactions
+            if posted.kind == "event"
+            and not self._interaction_log.excludes(posted.payload[c.USER_ID])
+        ]
+        return self._scored(receipt, logged_events)
 
     def _as_stored(self, record: PostedRecord) -> PostedRecord | None:
         if isinstance(record, PostedImpression):
