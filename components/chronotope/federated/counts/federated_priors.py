@@ -1,0 +1,170 @@
+"""Priors of all clients' events from sums of their counts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from chronotope.contracts.event_log import Catalog, Float64
+from chronotope.features.activity_counts import (
+    ACTIVITY_NAMES,
+    MIN_USERS_LEFT,
+    WINDOWS_DAYS,
+)
+from chronotope.federated.counts.client_counts import Tables
+from chronotope.federated.counts.plan import CountPlan
+from chronotope.models.baselines.ease import EaseConfig, ease_weights
+from chronotope.models.discovery_counts import no_affinity, strongest_affinity
+from chronotope.models.priors import (
+    Priors,
+    hour_lift,
+    log_count,
+    pair_cosine,
+    strongest_pairs,
+    visit_rate,
+)
+from chronotope.runtime.stored_arrays import load_arrays, save_arrays
+
+N_SUCCESSORS = 32
+WEEK_DAYS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class FederatedCounts:
+    """Sums over the clients, by ``section/table``.
+
+    Attributes:
+        plan: Cells of the counts.
+        tables: Sums in the shapes of the plan.
+    """
+
+    plan: CountPlan
+    tables: Tables
+
+    def save(self, plan_path: Path, tables_path: Path) -> None:
+        """Write plan and tables; the clients read them."""
+        self.plan.save(plan_path)
+        save_arrays(tables_path, **self.tables)
+
+    @classmethod
+    def load(cls, plan_path: Path, tables_path: Path) -> "FederatedCounts":
+        """Read plan and tables.
+
+        Raises:
+            ArtifactError: A file is missing or damaged.
+        """
+        return cls(CountPlan.load(plan_path), load_arrays(tables_path))
+
+    def priors(self, moment: int, catalog: Catalog, *, anchor: int | None = None) -> Priors:
+        """Priors of the events before a moment.
+
+        Args:
+            moment: Number of the moment in the plan.
+            catalog: The shared catalogue; content is not read.
+            anchor: Number of the anchor whose EASE weights are taken; None takes none.
+        """
+        edge, n = int(self.plan.moments[moment]), catalog.n_items
+        events, visitors = (self._sum(name, 0, edge) for name in ("events", "first_events"))
+        hours = self._until("item_hours", moment)
+        next_item, next_count = self._strongest("next_item", moment, n)
+        neighbour, cosine = self._strongest("near", moment, n)
+        affinity_item, affinity_weight = (
+            no_affinity(n) if anchor is None else self.affinity(anchor, n)
+        )
+        places = events if catalog.items_are_places else self._until("places", moment)
+        return Priors(
+            popularity=log_count(events),
+            popularity_week=log_count(self._window("events", edge, WEEK_DAYS)),
+            by_hour=hour_lift(hours),
+            next_item=torch.from_numpy(next_item),
+            next_item_log=log_count(next_count),
+            next_category=log_count(self._until("next_category", moment)),
+            category_by_hour=hour_lift(_sum_by_category(hours, catalog)),
+            neighbour=torch.from_numpy(neighbour),
+            neighbour_weight=torch.from_numpy(cosine.astype(np.float32)),
+            place_popularity=log_count(places),
+            stickiness=visit_rate(events, visitors, catalog),
+            activity=self.activity(edge, catalog),
+            affinity_item=affinity_item,
+            affinity_weight=affinity_weight,
+            content_popularity=torch.zeros(n),
+            cold_share=torch.zeros(n),
+        )
+
+    def activity(self, edge: int, catalog: Catalog) -> Tensor:
+        """Live counts at an edge of the bins, as ``ActivityCounter.at``; ages to half a bin.
+
+        Args:
+            edge: Edge of a bin.
+            catalog: Categories of the items.
+        """
+        events = [self._window("events", edge, days) for days in WINDOWS_DAYS]
+        first_events = [self._window("first_events", edge, days) for days in WINDOWS_DAYS]
+        n_users = self._sum("first_events", 0, edge)
+        n_active = max(1.0, float(self.tables["bins/active_users"][edge]))
+        has_events = self.tables["bins/events"][:edge] > 0
+        first_bin = np.where(has_events.any(0), has_events.argmax(0), edge)
+        age_s = np.maximum(edge - first_bin - 0.5, 0.0) * self.plan.bins.bin_s
+        rows = [
+            *(np.log1p(2.0 * counts) for counts in events),
+            *(np.log1p(2.0 * counts) for counts in first_events),
+            np.log1p(2.0 * n_users),
+            np.log(np.maximum(1.0 - n_users / n_active, MIN_USERS_LEFT)),
+            np.log1p(_sum_by_category(events[-1], catalog))[catalog.item_category],
+            np.log1p(age_s / (7.0 * 86_400.0)),
+        ]
+        if len(rows) != len(ACTIVITY_NAMES):
+            raise AssertionError(rows)
+        return torch.from_numpy(np.stack(rows).astype(np.float32))
+
+    def affinity(self, anchor: int, n_items: int) -> tuple[Tensor, Tensor]:
+        """Items with the strongest EASE weights at an anchor, and the weights.
+
+        Args:
+            anchor: Number of the anchor in the plan.
+            n_items: Size of the catalogue.
+        """
+        n_pair_items = len(self.plan.pair_items)
+        gram = np.zeros((n_pair_items, n_pair_items), np.float32)
+        gram[np.triu_indices(n_pair_items)] = self.tables[f"anchor-{anchor}/pairs"]
+        gram += np.triu(gram, 1).T
+        is_known = gram.diagonal() > 0
+        known_gram = torch.from_numpy(np.ascontiguousarray(gram[np.ix_(is_known, is_known)]))
+        weights = ease_weights(known_gram, EaseConfig().l2)
+        items = torch.from_numpy(self.plan.pair_items[is_known])
+        return strongest_affinity(items, weights, n_items)
+
+    def _sum(self, name: str, start: int, end: int) -> Float64:
+        """Sum of a table of the section ``bins`` over some bins, shape (n_items,)."""
+        return np.asarray(self.tables[f"bins/{name}"][start:end].sum(0), np.float64)
+
+    def _window(self, name: str, edge: int, days: int) -> Float64:
+        return self._sum(name, max(0, edge - self.plan.bins.width(days)), edge)
+
+    def _until(self, name: str, moment: int) -> Float64:
+        """Sum of a table over the sections up to a moment."""
+        sections = (self.tables[f"moment-{number}/{name}"] for number in range(moment + 1))
+        return np.asarray(sum(sections), np.float64)
+
+    def _strongest(self, name: str, moment: int, n_items: int) -> tuple[Any, Any]:
+        """Strongest pairs of each item of the catalogue, from the table of the plan's items."""
+        pairs = sparse.csr_matrix(self._until(name, moment))
+        if name == "near":
+            pairs = pair_cosine(pairs)
+        row, column = pairs.nonzero()
+        items = self.plan.pair_items
+        values = np.asarray(pairs[row, column]).ravel()
+        placed = sparse.csr_matrix((values, (items[row], items[column])), shape=(n_items, n_items))
+        return strongest_pairs(placed, N_SUCCESSORS)
+
+
+def _sum_by_category(counts: Float64, catalog: Catalog) -> Float64:
+    """Sums of the counts of items by category, shape (..., n_categories)."""
+    rows = counts.reshape(-1, counts.shape[-1])
+    n_categories = catalog.categories.size
+    sums = [np.bincount(catalog.item_category, row, minlength=n_categories) for row in rows]
+    return np.asarray(np.stack(sums).reshape(*counts.shape[:-1], n_categories), np.float64)
