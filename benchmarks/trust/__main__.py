@@ -34,6 +34,7 @@ from benchmarks.data_sets import add_data_option
 from benchmarks.rows import Row, read_rows, rows_table, some_of, write_rows
 from benchmarks.transfer.logs import sample_users
 from benchmarks.trust.exposure import exposure_rows
+from benchmarks.trust.federated import federated_rows
 from benchmarks.trust.logs import read_task_log
 from benchmarks.trust.membership import make_task, membership_rows
 from benchmarks.trust.private import private_rows
@@ -69,10 +70,15 @@ def _private(task: TrustTask) -> list[Row]:
     return private_rows(task.name, task.log, task.catalog, task.end_s, task.seed)
 
 
+def _federated(task: TrustTask) -> list[Row]:
+    return federated_rows(task.name, task.log, task.catalog, task.end_s, task.seed)
+
+
 MEASURES: Final[dict[str, Callable[[TrustTask], list[Row]]]] = {
     "membership": _membership,
     "exposure": _exposure,
     "private": _private,
+    "federated": _federated,
 }
 """Makes the rows of a measure."""
 

@@ -63,9 +63,7 @@ def dense(priors: Priors, items: str, values: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("moment", [0, 1, 2])
-def test_priors_equal_those_of_one_log(
-    counts: FederatedCounts, log: EventLog, moment: int
-) -> None:
+def test_priors_equal_those_of_one_log(counts: FederatedCounts, log: EventLog, moment: int) -> None:
     catalog, plan = sample_catalog(), counts.plan
     before = log.before(plan.bins.edge_s(int(plan.moments[moment])))
     expected, priors = count_priors(before, catalog), counts.priors(moment, catalog)

@@ -243,9 +243,7 @@ def successions(log: EventLog, n: int, *, steps: int) -> sparse.csr_matrix:
 
 def _co_visits(log: EventLog, n: int) -> sparse.csr_matrix:
     """Cosine similarity of items at most ``N_NEAR`` events apart, symmetric, sparse (n, n)."""
-    return pair_cosine(
-        sum(successions(log, n, steps=steps) for steps in range(1, N_NEAR + 1))
-    )
+    return pair_cosine(sum(successions(log, n, steps=steps) for steps in range(1, N_NEAR + 1)))
 
 
 def pair_cosine(near: sparse.csr_matrix) -> sparse.csr_matrix:

@@ -158,9 +158,7 @@ def _active_users(user_idx: npt.NDArray[np.integer], bin_idx: Int64, bins: TimeB
     users, event_bins = np.divmod(user_bins, bins.n_bins)
     last_edge = event_bins + bins.width(ACTIVE_DAYS)  # the last one that the event counts for
     same_user = users[1:] == users[:-1]
-    last_edge[:-1] = np.where(
-        same_user, np.minimum(last_edge[:-1], event_bins[1:]), last_edge[:-1]
-    )
+    last_edge[:-1] = np.where(same_user, np.minimum(last_edge[:-1], event_bins[1:]), last_edge[:-1])
     changes = np.bincount(event_bins + 1, minlength=bins.n_bins + 2)[: bins.n_bins + 2]
     changes = changes - np.bincount(
         np.minimum(last_edge + 1, bins.n_bins + 1), minlength=bins.n_bins + 2

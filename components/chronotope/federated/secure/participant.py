@@ -105,9 +105,7 @@ class Participant(BaseModel):
             for holder in holders
         }
 
-    def mask(
-        self, encoded: Integers, partners: list[int], modulus_bits: ModulusBits
-    ) -> Integers:
+    def mask(self, encoded: Integers, partners: list[int], modulus_bits: ModulusBits) -> Integers:
         """The vector with all masks added; the server sees this one only.
 
         Args:

@@ -1,0 +1,117 @@
+"""Calls of a client: each step of secure aggregation, or a plain answer.
+
+What a client has to remember between the steps is in a file of its own folder.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from chronotope.contracts.errors import ChronotopeError
+from chronotope.contracts.event_log import Float64
+from chronotope.federated.clients.client_data import ClientFolder
+from chronotope.federated.clients.orders import (
+    FederationSpec,
+    Order,
+    answer_order,
+    faulty_clients,
+)
+from chronotope.federated.secure.masks import Integers, encode
+from chronotope.federated.secure.participant import Participant, PublicKeys, UnmaskingShares
+from chronotope.runtime.durable_files import read_json
+
+SECRETS_FILE: Final = "secrets.json"
+
+
+class SimulatedDropError(ChronotopeError):
+    """A client that drops out because the settings simulate it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCall:
+    """Input of a call.
+
+    Attributes:
+        client: Who is called.
+        spec: The federation.
+        order: What to answer.
+        session: Name of the aggregation; no other one has it.
+        keys: Advertised keys of all clients.
+        partners: Clients that shared.
+        dropped: Clients that shared and did not deliver.
+        received: Encrypted shares for this client, by sender.
+    """
+
+    client: ClientFolder
+    spec: FederationSpec
+    order: Order
+    session: str
+    keys: dict[int, PublicKeys] = field(default_factory=dict)
+    partners: tuple[int, ...] = ()
+    dropped: tuple[int, ...] = ()
+    received: dict[int, str] = field(default_factory=dict)
+
+
+def advertise_keys(call: ClientCall) -> PublicKeys:
+    """Fresh keys of this aggregation; those of an earlier one are forgotten."""
+    participant = Participant(
+        session=call.session,
+        number=call.client.number,
+        threshold=call.spec.federation.threshold(call.spec.n_clients),
+    )
+    participant.save(_secrets_path(call))
+    return participant.advertise()
+
+
+def share_secrets(call: ClientCall) -> dict[int, str]:
+    """Encrypted shares of this client's secrets, by receiver."""
+    participant = _participant(call)
+    messages = participant.share(call.keys)
+    participant.save(_secrets_path(call))
+    return messages
+
+
+def answer_masked(call: ClientCall) -> Integers:
+    """The client's vector under its masks."""
+    _drop_if_simulated(call)
+    vector = answer_order(call.client, call.spec, call.order)
+    encoded = encode(vector, call.order.scale_bits, call.order.modulus_bits)
+    return _participant(call).mask(encoded, list(call.partners), call.order.modulus_bits)
+
+
+def answer_plain(call: ClientCall) -> Float64:
+    """The client's vector as it is."""
+    _drop_if_simulated(call)
+    return answer_order(call.client, call.spec, call.order)
+
+
+def reveal_shares(call: ClientCall) -> UnmaskingShares:
+    """Shares that unmask the sum; afterwards the client forgets its secrets."""
+    participant = _participant(call)
+    survivors = [number for number in call.partners if number not in call.dropped]
+    shares = participant.unmask(survivors, list(call.dropped), call.received)
+    participant.save(_secrets_path(call))
+    return shares
+
+
+def _drop_if_simulated(call: ClientCall) -> None:
+    """Drop out after the shares were sent, which costs secure aggregation the most."""
+    share = call.spec.federation.faults.drop_share
+    if call.client.number in faulty_clients(call.spec, share, f"drop {call.order.name}"):
+        raise SimulatedDropError("A simulated drop-out")
+
+
+def _participant(call: ClientCall) -> Participant:
+    content = read_json(
+        _secrets_path(call),
+        subject="The secrets of an aggregation",
+        way_out="The client takes part again in the next aggregation",
+    )
+    participant = Participant.model_validate(content)
+    if participant.session != call.session:
+        raise ChronotopeError("The client took part in another aggregation meanwhile")
+    return participant
+
+
+def _secrets_path(call: ClientCall) -> Path:
+    return call.client.state(call.spec.dataset) / SECRETS_FILE

@@ -1,0 +1,42 @@
+"""Recommender whose parameters and counts come from a federation."""
+
+from typing import Self
+
+from chronotope.contracts.event_log import Catalog, EventLog
+from chronotope.federated.coordinator import FederatedModel
+from chronotope.models.config import ModelConfig
+from chronotope.training.config import TrainingConfig
+from chronotope.training.recommender import ChronotopeRecommender
+
+
+class FederatedRecommender(ChronotopeRecommender):
+    """Recommender that has no log of its own: it is neither fitted nor counted again."""
+
+    def __init__(
+        self,
+        federated: FederatedModel,
+        catalog: Catalog,
+        model: ModelConfig,
+        training: TrainingConfig,
+        seen_until_s: int,
+    ) -> None:
+        """Take over network and priors.
+
+        Args:
+            federated: Result of a federation.
+            catalog: The shared catalogue.
+            model: Configuration of the network.
+            training: Configuration of the training.
+            seen_until_s: End of the training, UTC seconds.
+        """
+        super().__init__(model, training)
+        self._net, self._priors = federated.net, federated.priors
+        self._catalog, self._seen_until_s = catalog, seen_until_s
+
+    def observe(self, log: EventLog) -> None:
+        """Nothing: the counts are those of all clients."""
+
+    def fit(self, log: EventLog, catalog: Catalog) -> Self:
+        """The model as it is."""
+        del log, catalog
+        return self
