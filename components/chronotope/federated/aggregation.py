@@ -33,15 +33,15 @@ class Answers:
     """Answers of one aggregation.
 
     Attributes:
-        total: Sum of the vectors; None where single ones are known.
-        vectors: Vector of each client; empty under secure aggregation.
+        vector_total: Sum of the vectors; None where single ones are known.
+        client_vectors: Vector of each client; empty under secure aggregation.
         survivors: Clients whose answers count.
         failures: Why others do not, by client.
         n_bytes: Size of the answers of all clients.
     """
 
-    total: Float64 | None = None
-    vectors: dict[int, Float64] = field(default_factory=dict)
+    vector_total: Float64 | None = None
+    client_vectors: dict[int, Float64] = field(default_factory=dict)
     survivors: tuple[int, ...] = ()
     failures: dict[int, str] = field(default_factory=dict)
     n_bytes: int = 0
@@ -51,107 +51,125 @@ class Aggregator:
     """Asks all clients and keeps what arrives in time."""
 
     def __init__(
-        self, spec: FederationSpec, clients: tuple[ClientFolder, ...], pool: ClientPool
+        self,
+        federation_spec: FederationSpec,
+        clients: tuple[ClientFolder, ...],
+        client_pool: ClientPool,
     ) -> None:
         """Store references."""
-        self._spec, self._clients, self._pool = spec, clients, pool
+        self._spec, self._clients, self._pool = federation_spec, clients, client_pool
 
-    def ask(self, order: Order) -> Answers:
+    def ask(self, client_order: Order) -> Answers:
         """Answers of the clients to an order.
 
         Args:
-            order: What to do.
+            client_order: What to do.
 
         Raises:
             EngineError: Too few clients answer.
         """
-        session = f"{order.name} {secrets.token_hex(8)}"
-        answers = Answers()
+        session = f"{client_order.name} {secrets.token_hex(8)}"
+        client_answers = Answers()
         calls = {
-            client.number: ClientCall(client, self._spec, order, session)
+            client.client_number: ClientCall(client, self._spec, client_order, session)
             for client in self._clients
         }
         if self._spec.federation.aggregation.secure:
-            self._ask_securely(calls, answers)
+            self._ask_securely(calls, client_answers)
         else:
-            answers.vectors = self._call(answer_plain, calls, answers)
-            answers.survivors = tuple(answers.vectors)
-            answers.n_bytes = sum(vector.nbytes for vector in answers.vectors.values())
-        return answers
+            client_answers.client_vectors = self._call(answer_plain, calls, client_answers)
+            client_answers.survivors = tuple(client_answers.client_vectors)
+            client_answers.n_bytes = sum(
+                flat_vector.nbytes for flat_vector in client_answers.client_vectors.values()
+            )
+        return client_answers
 
-    def _ask_securely(self, calls: dict[int, ClientCall], answers: Answers) -> None:
-        keys = self._call(advertise_keys, calls, answers)
-        messages = self._call(share_secrets, _extended(calls, keys, keys=keys), answers)
+    def _ask_securely(self, calls: dict[int, ClientCall], client_answers: Answers) -> None:
+        keys = self._call(advertise_keys, calls, client_answers)
+        messages = self._call(share_secrets, _extended(calls, keys, keys=keys), client_answers)
         partners = tuple(sorted(messages))
         calls = _extended(calls, messages, keys=keys, partners=partners)
-        masked = self._call(answer_masked, calls, answers)
-        survivors = tuple(sorted(masked))
-        dropped = tuple(number for number in partners if number not in masked)
-        calls = {
-            number: _with(
-                calls[number],
-                dropped=dropped,
-                received={sender: messages[sender][number] for sender in partners},
-            )
-            for number in survivors
-        }
-        shares = self._call(reveal_shares, calls, answers)
-        order = next(iter(calls.values())).order
-        masked_sum = sum(masked.values())
-        total = unmasked_sum(
-            masked_sum, shares, keys, next(iter(calls.values())).session, order.modulus_bits
+        masked_vector = self._call(answer_masked, calls, client_answers)
+        survivors = tuple(sorted(masked_vector))
+        dropped = tuple(
+            client_number for client_number in partners if client_number not in masked_vector
         )
-        answers.total = decode(total, order.scale_bits, order.modulus_bits)
-        answers.survivors = survivors
-        answers.n_bytes = sum(vector.nbytes for vector in masked.values())
+        calls = {
+            client_number: _with(
+                calls[client_number],
+                dropped=dropped,
+                received={sender: messages[sender][client_number] for sender in partners},
+            )
+            for client_number in survivors
+        }
+        shares = self._call(reveal_shares, calls, client_answers)
+        client_order = next(iter(calls.values())).client_order
+        masked_sum = sum(masked_vector.values())
+        vector_total = unmasked_sum(
+            masked_sum, shares, keys, next(iter(calls.values())).session, client_order.modulus_bits
+        )
+        client_answers.vector_total = decode(
+            vector_total, client_order.scale_bits, client_order.modulus_bits
+        )
+        client_answers.survivors = survivors
+        client_answers.n_bytes = sum(flat_vector.nbytes for flat_vector in masked_vector.values())
 
     def _call(
         self,
         function: Callable[[ClientCall], Any],
         calls: Mapping[int, ClientCall],
-        answers: Answers,
+        client_answers: Answers,
     ) -> dict[int, Any]:
         """Results of a step by client; failures are added to the answers."""
-        outcomes = self._pool.call(function, calls, self._spec.federation.timeout_s)
-        failures = {number: outcome.failure for number, outcome in outcomes.items()}
-        answers.failures |= {number: failure for number, failure in failures.items() if failure}
+        call_outcomes = self._pool.call(function, calls, self._spec.federation.timeout_s)
+        failures = {
+            client_number: outcome.failure for client_number, outcome in call_outcomes.items()
+        }
+        client_answers.failures |= {
+            client_number: failure for client_number, failure in failures.items() if failure
+        }
         results = {
-            number: outcome.result for number, outcome in outcomes.items() if not outcome.failure
+            client_number: outcome.result
+            for client_number, outcome in call_outcomes.items()
+            if not outcome.failure
         }
         needed = self._spec.federation.threshold(self._spec.n_clients)
         if len(results) < needed:
-            names = {client.number: client.name for client in self._clients}
-            reasons = (f"{names[number]}: {why}" for number, why in answers.failures.items())
+            names = {client.client_number: client.name for client in self._clients}
+            failure_reasons = (
+                f"{names[client_number]}: {why}"
+                for client_number, why in client_answers.failures.items()
+            )
             raise EngineError(
                 "Too few clients answered",
                 received=f"{len(results)} of {self._spec.n_clients}, needed {needed}; "
-                + "; ".join(reasons),
+                + "; ".join(failure_reasons),
                 way_out="Start the run again, which continues, or leave broken clients out",
             )
         return results
 
 
-def summed_counts(answers: Answers, aggregation: AggregationConfig) -> Float64:
+def summed_counts(client_answers: Answers, aggregation: AggregationConfig) -> Float64:
     """Sum of the clients' counts.
 
     Under a robust rule a client's counts are scaled to at most ``MAX_COUNT_RATIO`` times the
     median client's sum. Most cells of most clients are 0, so that a trimmed mean would be as well.
 
     Args:
-        answers: Answers to a count.
+        client_answers: Answers to a count.
         aggregation: The rule.
     """
-    if answers.total is not None:
-        return np.maximum(answers.total, 0.0)
-    vectors = list(answers.vectors.values())
+    if client_answers.vector_total is not None:
+        return np.maximum(client_answers.vector_total, 0.0)
+    client_vectors = list(client_answers.client_vectors.values())
     if aggregation.rule == "mean":
-        return np.asarray(sum(vectors), np.float64)
-    sizes = [float(np.abs(vector).sum()) for vector in vectors]
+        return np.asarray(sum(client_vectors), np.float64)
+    sizes = [float(np.abs(flat_vector).sum()) for flat_vector in client_vectors]
     bound = MAX_COUNT_RATIO * float(np.median(sizes))
-    total = np.zeros_like(vectors[0])
-    for vector, size in zip(vectors, sizes, strict=True):
-        total += np.maximum(vector, 0.0) * min(1.0, bound / max(size, 1e-12))
-    return total
+    vector_total = np.zeros_like(client_vectors[0])
+    for flat_vector, size in zip(client_vectors, sizes, strict=True):
+        vector_total += np.maximum(flat_vector, 0.0) * min(1.0, bound / max(size, 1e-12))
+    return vector_total
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,47 +185,51 @@ class AggregatedUpdate:
     later_loss: float | None
 
 
-def aggregated_update(answers: Answers, aggregation: AggregationConfig) -> AggregatedUpdate:
+def aggregated_update(client_answers: Answers, aggregation: AggregationConfig) -> AggregatedUpdate:
     """Update by the rule of the settings.
 
     Args:
-        answers: Answers to a round.
+        client_answers: Answers to a round.
         aggregation: The rule.
     """
-    if answers.total is not None:
-        return _mean_update(answers.total)
-    vectors = list(answers.vectors.values())
+    if client_answers.vector_total is not None:
+        return _mean_update(client_answers.vector_total)
+    client_vectors = list(client_answers.client_vectors.values())
     if aggregation.rule == "mean":
-        return _mean_update(_bounded_sum(vectors, aggregation.update_norm))
-    rows = np.stack([_own_update(vector, aggregation.update_norm) for vector in vectors])
+        return _mean_update(_bounded_sum(client_vectors, aggregation.update_norm))
+    table_rows = np.stack(
+        [_own_update(flat_vector, aggregation.update_norm) for flat_vector in client_vectors]
+    )
     if aggregation.rule == "median":
-        update = np.median(rows, axis=0)
+        update = np.median(table_rows, axis=0)
     else:
-        n_cut = int(np.ceil(aggregation.trim_share * len(rows)))
-        n_cut = min(n_cut, (len(rows) - 1) // 2)
-        update = np.sort(rows, axis=0)[n_cut : len(rows) - n_cut].mean(0)
-    losses = [vector[-2] / vector[-1] for vector in vectors if vector[-1] > 0]
+        n_cut = int(np.ceil(aggregation.trim_share * len(table_rows)))
+        n_cut = min(n_cut, (len(table_rows) - 1) // 2)
+        update = np.sort(table_rows, axis=0)[n_cut : len(table_rows) - n_cut].mean(0)
+    losses = [
+        flat_vector[-2] / flat_vector[-1] for flat_vector in client_vectors if flat_vector[-1] > 0
+    ]
     return AggregatedUpdate(update, float(np.median(losses)) if losses else None)
 
 
-def _mean_update(total: Float64) -> AggregatedUpdate:
-    weight, loss_sum, n_later = total[-N_FIGURES:]
+def _mean_update(vector_total: Float64) -> AggregatedUpdate:
+    weight, loss_sum, n_later = vector_total[-N_FIGURES:]
     later_loss = float(loss_sum / n_later) if n_later > 0 else None
-    return AggregatedUpdate(total[:-N_FIGURES] / max(weight, 1e-12), later_loss)
+    return AggregatedUpdate(vector_total[:-N_FIGURES] / max(weight, 1e-12), later_loss)
 
 
-def _bounded_sum(vectors: list[Float64], update_norm: float | None) -> Float64:
-    total = np.zeros_like(vectors[0])
-    for vector in vectors:
-        weight = vector[-N_FIGURES]
-        total[:-N_FIGURES] += weight * _own_update(vector, update_norm)
-        total[-N_FIGURES:] += vector[-N_FIGURES:]
-    return total
+def _bounded_sum(client_vectors: list[Float64], update_norm: float | None) -> Float64:
+    vector_total = np.zeros_like(client_vectors[0])
+    for flat_vector in client_vectors:
+        weight = flat_vector[-N_FIGURES]
+        vector_total[:-N_FIGURES] += weight * _own_update(flat_vector, update_norm)
+        vector_total[-N_FIGURES:] += flat_vector[-N_FIGURES:]
+    return vector_total
 
 
-def _own_update(vector: Float64, update_norm: float | None) -> Float64:
+def _own_update(flat_vector: Float64, update_norm: float | None) -> Float64:
     """Update of one client, within the bound."""
-    update = vector[:-N_FIGURES] / max(vector[-N_FIGURES], 1e-12)
+    update = flat_vector[:-N_FIGURES] / max(flat_vector[-N_FIGURES], 1e-12)
     if update_norm is None:
         return np.asarray(update, np.float64)
     norm = max(1e-12, float(np.linalg.norm(update)))
@@ -224,4 +246,4 @@ def _extended(
     calls: Mapping[int, ClientCall], numbers: Mapping[int, Any], **changes: Any
 ) -> dict[int, ClientCall]:
     """Calls of some clients with further fields."""
-    return {number: _with(calls[number], **changes) for number in numbers}
+    return {client_number: _with(calls[client_number], **changes) for client_number in numbers}

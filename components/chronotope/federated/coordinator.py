@@ -85,12 +85,12 @@ class FederatedModel:
     """Result of a federation.
 
     Attributes:
-        net: Trained network over the shared catalogue.
+        shared_net: Trained network over the shared catalogue.
         priors: Counts of all clients before the end of the training.
         rounds: All aggregations.
     """
 
-    net: ChronotopeNet
+    shared_net: ChronotopeNet
     priors: Priors
     rounds: tuple[RoundRecord, ...]
 
@@ -100,7 +100,7 @@ class Coordinator:
 
     def __init__(
         self,
-        spec: FederationSpec,
+        federation_spec: FederationSpec,
         catalog: Catalog,
         aggregator: Aggregator,
         on_round: Callable[[RoundRecord], None] | None = None,
@@ -108,14 +108,14 @@ class Coordinator:
         """Store references.
 
         Args:
-            spec: The federation; its folder ``broadcast`` is written here.
+            federation_spec: The federation; its folder ``broadcast`` is written here.
             catalog: The shared catalogue.
             aggregator: Asks the clients.
             on_round: Called after each aggregation.
         """
-        self._spec, self._catalog, self._aggregator = spec, catalog, aggregator
+        self._spec, self._catalog, self._aggregator = federation_spec, catalog, aggregator
         self._on_round = on_round
-        self._folder = private_folder(spec.broadcast)
+        self._folder = private_folder(federation_spec.broadcast)
         self._records: list[RoundRecord] = []
         records_path = self._folder / _ROUNDS_FILE
         if records_path.exists():
@@ -134,158 +134,180 @@ class Coordinator:
             save_catalogue(self._catalog, self._folder / CATALOGUE_FILE)
         counts = self._count()
         parameters = self._train_discovery(self._train())
-        net = new_network(self._spec.model, self._catalog, self._spec.training.seed)
-        load_parameters(net, parameters)
-        head = net.discovery_head
+        shared_net = new_network(self._spec.model, self._catalog, self._spec.training.seed)
+        load_parameters(shared_net, parameters)
+        head = shared_net.discovery_head
         is_active = head is not None and bool(load_arrays(parameters)["is_active"])
         if head is not None and not is_active:
             head.reset()
         elif head is not None:
             head.active = True
-        anchor = len(counts.plan.anchors) - 1 if is_active else None
-        last = len(counts.plan.moments) - 1
-        priors = counts.priors(last, self._catalog, anchor=anchor)
-        return FederatedModel(net.eval(), priors, tuple(self._records))
+        anchor_idx = len(counts.count_plan.anchors) - 1 if is_active else None
+        last = len(counts.count_plan.moments) - 1
+        priors = counts.priors(last, self._catalog, anchor_idx=anchor_idx)
+        return FederatedModel(shared_net.eval(), priors, tuple(self._records))
 
     def _count(self) -> FederatedCounts:
         paths = (self._folder / PLAN_FILE, self._folder / COUNTS_FILE)
         if paths[1].exists():
             return FederatedCounts.load(*paths)
-        shapes = bin_shapes(self._spec.bins, self._catalog.n_items)
-        tables = self._section(BINS_SECTION, shapes)
+        table_shapes = bin_shapes(self._spec.time_bins, self._catalog.n_items)
+        sum_tables = self._section(BINS_SECTION, table_shapes)
         training = self._spec.training
         shares = np.linspace(training.warmup_share, 1 - training.later_share, training.n_rounds + 1)
-        plan = make_plan(
-            self._spec.bins,
-            tables[f"{BINS_SECTION}/events"].copy(),
+        count_plan = make_plan(
+            self._spec.time_bins,
+            sum_tables[f"{BINS_SECTION}/events"].copy(),
             tuple(shares.tolist()),
             ANCHOR_SHARES,
             self._spec.federation.max_pair_items,
         )
-        plan.save(paths[0])
-        for section in section_names(plan):
-            tables |= self._section(section, section_shapes(plan, self._catalog, section))
-        counts = FederatedCounts(CountPlan.load(paths[0]), tables)
-        save_arrays(paths[1], **tables)
+        count_plan.save(paths[0])
+        for section_name in section_names(count_plan):
+            sum_tables |= self._section(
+                section_name, section_shapes(count_plan, self._catalog, section_name)
+            )
+        counts = FederatedCounts(CountPlan.load(paths[0]), sum_tables)
+        save_arrays(paths[1], **sum_tables)
         return counts
 
-    def _section(self, section: str, shapes: Shapes) -> Tables:
+    def _section(self, section_name: str, table_shapes: Shapes) -> Tables:
         """Sums of a section, from its file if it was counted before."""
-        path = self._folder / "sections" / f"{section}.npz"
-        if not path.exists():
-            order, started_s = CountOrder(section), time.monotonic()
-            answers = self._aggregator.ask(order)
-            vector = summed_counts(answers, self._spec.federation.aggregation)
-            save_arrays(path, **unflatten(vector, shapes))
-            self._keep(order.name, answers, started_s)
-        return {f"{section}/{name}": table for name, table in load_arrays(path).items()}
+        file_path = self._folder / "sections" / f"{section_name}.npz"
+        if not file_path.exists():
+            client_order, started_s = CountOrder(section_name), time.monotonic()
+            client_answers = self._aggregator.ask(client_order)
+            flat_vector = summed_counts(client_answers, self._spec.federation.aggregation)
+            save_arrays(file_path, **unflatten(flat_vector, table_shapes))
+            self._keep(client_order.name, client_answers, started_s)
+        return {f"{section_name}/{name}": table for name, table in load_arrays(file_path).items()}
 
     def _train(self) -> Path:
         """Rounds of training, then one on the later targets; file of the parameters."""
-        net = new_network(self._spec.model, self._catalog, self._spec.training.seed)
+        shared_net = new_network(self._spec.model, self._catalog, self._spec.training.seed)
         start = {
-            key: read_parameters(net, shared_names(net, is_discovery=key == "discovery"))
+            key: read_parameters(
+                shared_net, shared_names(shared_net, is_discovery=key == "discovery")
+            )
             for key in ("network", "discovery")
         }
-        current, n_rounds = self._stored(start, "train", 0), self._spec.federation.rounds
-        best, best_loss, n_worse = current, math.inf, 0
-        for number in range(n_rounds):
-            following, loss = self._round("train", number, current, _rate_share(number, n_rounds))
-            n_worse = n_worse + 1 if loss is not None and loss >= best_loss else 0
-            if loss is not None and loss < best_loss:
-                best, best_loss = current, loss
+        current_parameters, n_rounds = self._stored(start, "train", 0), self._spec.federation.rounds
+        best_parameters, best_loss, n_worse = current_parameters, math.inf, 0
+        for round_number in range(n_rounds):
+            next_parameters, later_loss = self._round(
+                "train", round_number, current_parameters, _rate_share(round_number, n_rounds)
+            )
+            n_worse = n_worse + 1 if later_loss is not None and later_loss >= best_loss else 0
+            if later_loss is not None and later_loss < best_loss:
+                best_parameters, best_loss = current_parameters, later_loss
             if n_worse == self._spec.training.patience:
                 break
-            current = following
+            current_parameters = next_parameters
         else:
-            loss = self._measure("train", n_rounds, current)
-            if loss is None or loss <= best_loss:
-                best = current
-        return self._round("later", 0, best, LATER_RATE)[0]
+            later_loss = self._measure("train", n_rounds, current_parameters)
+            if later_loss is None or later_loss <= best_loss:
+                best_parameters = current_parameters
+        return self._round("later", 0, best_parameters, LATER_RATE)[0]
 
     def _train_discovery(self, parameters: Path) -> Path:
         """Rounds of the discovery head; it is used if it helps on later discoveries."""
         n_rounds = self._spec.federation.discovery_rounds
         if self._spec.training.discovery_targets == 0:
             n_rounds = 0
-        start, loss_before, current = load_arrays(parameters), None, parameters
-        for number in range(n_rounds):
-            rate_share = _rate_share(number, n_rounds)
-            current, loss = self._round("discovery", number, current, rate_share)
-            loss_before = loss if number == 0 else loss_before
-        loss_after = self._measure("discovery", n_rounds, current) if n_rounds else None
+        start, loss_before, current_parameters = load_arrays(parameters), None, parameters
+        for round_number in range(n_rounds):
+            rate_share = _rate_share(round_number, n_rounds)
+            current_parameters, later_loss = self._round(
+                "discovery", round_number, current_parameters, rate_share
+            )
+            loss_before = later_loss if round_number == 0 else loss_before
+        loss_after = self._measure("discovery", n_rounds, current_parameters) if n_rounds else None
         is_active = n_rounds > 0 and (
             loss_before is None or (loss_after is not None and loss_after < loss_before)
         )
-        path = self._folder / "parameters" / "final.npz"
-        vectors = load_arrays(current) if is_active else start
-        save_arrays(path, **{**vectors, "is_active": np.array(is_active)})
-        return path
+        file_path = self._folder / "parameters" / "final.npz"
+        client_vectors = load_arrays(current_parameters) if is_active else start
+        save_arrays(file_path, **{**client_vectors, "is_active": np.array(is_active)})
+        return file_path
 
     def _round(
-        self, stage: Stage, number: int, start: Path, rate_share: float
+        self, stage: Stage, round_number: int, start: Path, rate_share: float
     ) -> tuple[Path, float | None]:
         """File of the parameters after a round, and the loss of its start."""
-        path = self._folder / "parameters" / f"{stage}-{number + 1}.npz"
-        order = TrainOrder(stage, number, start, rate_share)
-        if not path.exists():
+        file_path = self._folder / "parameters" / f"{stage}-{round_number + 1}.npz"
+        client_order = TrainOrder(stage, round_number, start, rate_share)
+        if not file_path.exists():
             started_s = time.monotonic()
-            answers = self._aggregator.ask(order)
-            aggregated = aggregated_update(answers, self._spec.federation.aggregation)
-            vectors = load_arrays(start)
+            client_answers = self._aggregator.ask(client_order)
+            aggregated = aggregated_update(client_answers, self._spec.federation.aggregation)
+            client_vectors = load_arrays(start)
             key = names_key(stage)
-            moved = {**vectors, key: vectors[key] + aggregated.update}
-            self._keep(order.name, answers, started_s, aggregated.later_loss, aggregated.update)
-            save_arrays(path, **moved)
-        return path, self._loss_of(order.name)
+            moved = {**client_vectors, key: client_vectors[key] + aggregated.update}
+            self._keep(
+                client_order.name,
+                client_answers,
+                started_s,
+                aggregated.later_loss,
+                aggregated.update,
+            )
+            save_arrays(file_path, **moved)
+        return file_path, self._loss_of(client_order.name)
 
-    def _measure(self, stage: Stage, number: int, parameters: Path) -> float | None:
-        """Loss of some parameters on the later targets of the clients."""
-        order = TrainOrder(stage, number, parameters, 0.0)
-        if not any(record.name == order.name for record in self._records):
+    def _measure(self, stage: Stage, round_number: int, parameters: Path) -> float | None:
+        """Loss of some parameters on the later targets of the clients; None under noise."""
+        if self._spec.federation.aggregation.noise_multiplier:
+            return None  # a measurement without noise would reveal more than the updates
+        client_order = TrainOrder(stage, round_number, parameters, 0.0)
+        if not any(round_record.name == client_order.name for round_record in self._records):
             started_s = time.monotonic()
-            answers = self._aggregator.ask(order)
-            aggregated = aggregated_update(answers, self._spec.federation.aggregation)
-            self._keep(order.name, answers, started_s, aggregated.later_loss)
-        return self._loss_of(order.name)
+            client_answers = self._aggregator.ask(client_order)
+            aggregated = aggregated_update(client_answers, self._spec.federation.aggregation)
+            self._keep(client_order.name, client_answers, started_s, aggregated.later_loss)
+        return self._loss_of(client_order.name)
 
-    def _stored(self, vectors: dict[str, Float64], stage: Stage, number: int) -> Path:
-        path = self._folder / "parameters" / f"{stage}-{number}.npz"
-        if not path.exists():
-            save_arrays(path, **vectors)
-        return path
+    def _stored(self, client_vectors: dict[str, Float64], stage: Stage, round_number: int) -> Path:
+        file_path = self._folder / "parameters" / f"{stage}-{round_number}.npz"
+        if not file_path.exists():
+            save_arrays(file_path, **client_vectors)
+        return file_path
 
     def _loss_of(self, name: str) -> float | None:
-        losses = [record.later_loss for record in self._records if record.name == name]
+        losses = [
+            round_record.later_loss for round_record in self._records if round_record.name == name
+        ]
         return losses[-1] if losses else None
 
     def _keep(
         self,
         name: str,
-        answers: Answers,
+        client_answers: Answers,
         started_s: float,
         later_loss: float | None = None,
         update: Float64 | None = None,
     ) -> None:
         """Record an aggregation; one that was killed before its file was written comes again."""
-        reasons = list(answers.failures.values())
-        record = RoundRecord(
+        failure_reasons = list(client_answers.failures.values())
+        round_record = RoundRecord(
             name=name,
-            n_answers=len(answers.survivors),
-            failures={reason: reasons.count(reason) for reason in sorted(set(reasons))},
+            n_answers=len(client_answers.survivors),
+            failures={
+                reason: failure_reasons.count(reason) for reason in sorted(set(failure_reasons))
+            },
             later_loss=later_loss,
             update_norm=None if update is None else float(np.linalg.norm(update)),
-            mb_per_client=round(answers.n_bytes / max(1, len(answers.survivors)) / 2**20, 3),
+            mb_per_client=round(
+                client_answers.n_bytes / max(1, len(client_answers.survivors)) / 2**20, 3
+            ),
             seconds=round(time.monotonic() - started_s, 3),
         )
-        _LOG.info("%s: %s answers, later loss %s", name, record.n_answers, later_loss)
-        self._records = [kept for kept in self._records if kept.name != name] + [record]
-        rows = [kept.model_dump(mode="json") for kept in self._records]
-        write_json(self._folder / _ROUNDS_FILE, {"rounds": rows})
+        _LOG.info("%s: %s answers, later loss %s", name, round_record.n_answers, later_loss)
+        self._records = [kept for kept in self._records if kept.name != name] + [round_record]
+        table_rows = [kept.model_dump(mode="json") for kept in self._records]
+        write_json(self._folder / _ROUNDS_FILE, {"rounds": table_rows})
         if self._on_round is not None:
-            self._on_round(record)
+            self._on_round(round_record)
 
 
-def _rate_share(number: int, n_rounds: int) -> float:
+def _rate_share(round_number: int, n_rounds: int) -> float:
     """Share of the learning rate in a round: half a cosine."""
-    return max(MIN_RATE, 0.5 * (1.0 + math.cos(math.pi * number / n_rounds)))
+    return max(MIN_RATE, 0.5 * (1.0 + math.cos(math.pi * round_number / n_rounds)))

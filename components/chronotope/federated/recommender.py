@@ -30,7 +30,7 @@ class FederatedRecommender(ChronotopeRecommender):
             seen_until_s: End of the training, UTC seconds.
         """
         super().__init__(model, training)
-        self._net, self._priors = federated.net, federated.priors
+        self._net, self._priors = federated.shared_net, federated.priors
         self._catalog, self._seen_until_s = catalog, seen_until_s
 
     def observe(self, log: EventLog) -> None:

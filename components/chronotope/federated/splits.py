@@ -44,8 +44,8 @@ def split_users(
     if by == "random":
         clients[users] = random_generator.permutation(np.arange(len(users)) % n_clients)
     elif by == "activity":
-        order = np.argsort(np.bincount(log.user_idx)[users], kind="stable")
-        clients[users[order]] = np.arange(len(users)) * n_clients // len(users)
+        client_order = np.argsort(np.bincount(log.user_idx)[users], kind="stable")
+        clients[users[client_order]] = np.arange(len(users)) * n_clients // len(users)
     elif by in ("place", "taste"):
         points = _mean_places(log, catalog, users) if by == "place" else _tastes(log, users, seed)
         clients[users] = KMeans(n_clients, random_state=seed, n_init=1).fit_predict(points)
@@ -55,12 +55,12 @@ def split_users(
 
 
 def balanced_groups(
-    levels: Int64, users: npt.NDArray[np.integer], n_clients: int, seed: int
+    user_levels: Int64, users: npt.NDArray[np.integer], n_clients: int, seed: int
 ) -> Int64:
     """As many groups of users as clients, from levels, -1 for other users, shape (n_users,).
 
     Args:
-        levels: Level of each user, shape (n_users,).
+        user_levels: Level of each user, shape (n_users,).
         users: Users to divide.
         n_clients: Number of groups; rare levels are merged, frequent ones divided at random.
         seed: Seed of the division.
@@ -71,10 +71,10 @@ def balanced_groups(
     known_users = users[users > 0]
     if len(known_users) < n_clients:
         raise _too_few(len(known_users), n_clients)
-    groups = np.full(len(levels), -1, np.int64)
+    user_groups = np.full(len(user_levels), -1, np.int64)
     random_generator = np.random.default_rng(seed)
-    groups[known_users] = _balanced(levels[known_users], n_clients, random_generator)
-    return groups
+    user_groups[known_users] = _balanced(user_levels[known_users], n_clients, random_generator)
+    return user_groups
 
 
 def _too_few(n_users: int, n_clients: int) -> NotEnoughData:
@@ -136,15 +136,15 @@ def _levels(catalog: Catalog, by: str) -> Int64:
     return np.asarray(attributes.codes[:, names.index(by)], np.int64)
 
 
-def _balanced(levels: Int64, n_clients: int, rng: np.random.Generator) -> Int64:
+def _balanced(user_levels: Int64, n_clients: int, rng: np.random.Generator) -> Int64:
     """Group of each user: levels, the rarest merged or the most frequent divided."""
-    _, groups = np.unique(levels, return_inverse=True)
-    while groups.max() + 1 > n_clients:
-        rarest = np.argsort(np.bincount(groups), kind="stable")[:2]
-        groups = np.where(groups == rarest[1], rarest[0], groups)
-        _, groups = np.unique(groups, return_inverse=True)
-    while groups.max() + 1 < n_clients:
-        members = np.flatnonzero(groups == np.argmax(np.bincount(groups)))
+    _, user_groups = np.unique(user_levels, return_inverse=True)
+    while user_groups.max() + 1 > n_clients:
+        rarest = np.argsort(np.bincount(user_groups), kind="stable")[:2]
+        user_groups = np.where(user_groups == rarest[1], rarest[0], user_groups)
+        _, user_groups = np.unique(user_groups, return_inverse=True)
+    while user_groups.max() + 1 < n_clients:
+        members = np.flatnonzero(user_groups == np.argmax(np.bincount(user_groups)))
         half = rng.permutation(members)[: len(members) // 2]
-        groups[half] = groups.max() + 1
-    return np.asarray(groups, np.int64)
+        user_groups[half] = user_groups.max() + 1
+    return np.asarray(user_groups, np.int64)

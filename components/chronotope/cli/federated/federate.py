@@ -122,12 +122,12 @@ def show_federation(terminal: TerminalConsole, result: "FederatedResult") -> Non
     rounds_table = Table(title=f"{federation.n_clients} clients, {federation.aggregation}")
     for column in ("round", "answers", "later loss", "MB a client", "s"):
         rounds_table.add_column(column, no_wrap=True)
-    for record in federation.rounds:
-        if record.name.startswith("counts"):
+    for round_record in federation.rounds:
+        if round_record.name.startswith("counts"):
             continue
-        loss = "" if record.later_loss is None else f"{record.later_loss:.4f}"
-        cells = (f"{record.mb_per_client:.2f}", f"{record.seconds:.1f}")
-        rounds_table.add_row(record.name, str(record.n_answers), loss, *cells)
+        later_loss = "" if round_record.later_loss is None else f"{round_record.later_loss:.4f}"
+        cell_idx = (f"{round_record.mb_per_client:.2f}", f"{round_record.seconds:.1f}")
+        rounds_table.add_row(round_record.name, str(round_record.n_answers), later_loss, *cell_idx)
     terminal.print(rounds_table)
     terminal.print(metrics_table(result.evaluation.metrics))
     decision = "is the champion." if promotion.promoted else "stays challenger:"

@@ -36,12 +36,12 @@ class ClientFolder:
     """A client of a federation.
 
     Attributes:
-        number: Its number, from 0.
+        client_number: Its number, from 0.
         name: Its name in messages and tables.
         root: Its project root; its lakes are in ``data/lake``.
     """
 
-    number: int
+    client_number: int
     name: str
     root: Path
 
@@ -54,32 +54,34 @@ class ClientFolder:
         return self.root / "data" / "federation" / dataset
 
 
-def save_catalogue(catalog: Catalog, path: Path) -> None:
+def save_catalogue(catalog: Catalog, file_path: Path) -> None:
     """Write the items, places and categories that all clients share; no users.
 
     Args:
         catalog: The coordinator's catalogue.
-        path: File that the clients read.
+        file_path: File that the clients read.
     """
     id_maps = {name: _texts(getattr(catalog, name)) for name in _ID_MAPS}
     arrays = {name: getattr(catalog, name) for name in _ARRAYS}
     flags = {"items_are_places": np.array(catalog.items_are_places)}
-    save_arrays(path, **id_maps, **arrays, **flags)
+    save_arrays(file_path, **id_maps, **arrays, **flags)
 
 
-def load_catalogue(path: Path, users: IdMap | None = None) -> Catalog:
+def load_catalogue(file_path: Path, users: IdMap | None = None) -> Catalog:
     """Shared catalogue.
 
     Args:
-        path: File of ``save_catalogue``.
+        file_path: File of ``save_catalogue``.
         users: Users of the client.
 
     Raises:
         ArtifactError: The file is missing or damaged.
     """
-    arrays = load_arrays(path)
+    arrays: dict[str, Any] = dict(load_arrays(file_path))
     items_are_places = bool(arrays.pop("items_are_places"))
-    id_maps = {name: IdMap(pa.array(arrays.pop(name).tolist(), pa.string())) for name in _ID_MAPS}
+    id_maps: dict[str, Any] = {
+        name: IdMap(pa.array(arrays.pop(name).tolist(), pa.string())) for name in _ID_MAPS
+    }
     return Catalog(
         users=users or IdMap(pa.array([], pa.string())),
         **id_maps,
@@ -89,11 +91,11 @@ def load_catalogue(path: Path, users: IdMap | None = None) -> Catalog:
     )
 
 
-def save_log(log: EventLog, path: Path) -> None:
+def save_log(log: EventLog, file_path: Path) -> None:
     """Write a client's events in shared indices, readable by their owner only."""
-    private_folder(path.parent)
-    save_arrays(path, **{name: getattr(log, name) for name in _LOG_ARRAYS})
-    path.chmod(0o600)
+    private_folder(file_path.parent)
+    save_arrays(file_path, **{name: getattr(log, name) for name in _LOG_ARRAYS})
+    file_path.chmod(0o600)
 
 
 def client_log(client: ClientFolder, dataset: str, catalogue_path: Path) -> EventLog:
@@ -121,8 +123,9 @@ def client_log(client: ClientFolder, dataset: str, catalogue_path: Path) -> Even
     return _log_of_lake(lake, client.state(dataset), load_catalogue(catalogue_path))
 
 
-def _read_log(path: Path) -> EventLog:
-    return EventLog(**load_arrays(path))
+def _read_log(file_path: Path) -> EventLog:
+    arrays: dict[str, Any] = dict(load_arrays(file_path))
+    return EventLog(**arrays)
 
 
 def _log_of_lake(lake: Lake, state_dir: Path, catalog: Catalog) -> EventLog:
@@ -166,9 +169,9 @@ cached_log = lru_cache(maxsize=32)(client_log)
 """Events of a client, read once by each process."""
 
 
-def _translation(own: IdMap, shared: IdMap) -> npt.NDArray[np.int32]:
+def _translation(own: IdMap, all_counts: IdMap) -> npt.NDArray[np.int32]:
     """Shared index of each own index."""
-    return np.concatenate([np.zeros(1, np.int32), shared.index(own.ids)])
+    return np.concatenate([np.zeros(1, np.int32), all_counts.index(own.ids)])
 
 
 def _texts(id_map: IdMap) -> npt.NDArray[Any]:

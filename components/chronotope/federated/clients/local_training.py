@@ -1,6 +1,6 @@
 """Training of a client on its own targets, beside the counts of all clients."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -40,34 +40,34 @@ _UNSHARED: Final = ("user_head.", "context_head.", "content_head.", "item_contex
 """Parameters of one log's columns and users; they stay at their start."""
 
 
-def shared_names(net: ChronotopeNet, *, is_discovery: bool) -> list[str]:
+def shared_names(shared_net: ChronotopeNet, *, is_discovery: bool) -> list[str]:
     """Names of the parameters that are federated.
 
     Args:
-        net: Network over the shared catalogue.
+        shared_net: Network over the shared catalogue.
         is_discovery: Those of the discovery head, or all others.
     """
     return [
         name
-        for name, _ in net.named_parameters()
+        for name, _ in shared_net.named_parameters()
         if name.startswith(_DISCOVERY) == is_discovery and not name.startswith(_UNSHARED)
     ]
 
 
-def read_parameters(net: ChronotopeNet, names: Sequence[str]) -> Float64:
+def read_parameters(shared_net: ChronotopeNet, names: Sequence[str]) -> Float64:
     """Parameters as one vector."""
-    parameters = dict(net.named_parameters())
+    parameters = dict(shared_net.named_parameters())
     values = [parameters[name].detach().reshape(-1) for name in names]
     return torch.cat(values).double().numpy()
 
 
-def write_parameters(net: ChronotopeNet, names: Sequence[str], vector: Float64) -> None:
+def write_parameters(shared_net: ChronotopeNet, names: Sequence[str], flat_vector: Float64) -> None:
     """Copy a vector of ``read_parameters`` into a network, in place."""
-    parameters, position = dict(net.named_parameters()), 0
+    parameters, position = dict(shared_net.named_parameters()), 0
     with torch.no_grad():
         for name in names:
             parameter = parameters[name]
-            part = vector[position : position + parameter.numel()]
+            part = flat_vector[position : position + parameter.numel()]
             parameter.copy_(torch.from_numpy(part).to(parameter.dtype).reshape(parameter.shape))
             position += parameter.numel()
 
@@ -116,31 +116,39 @@ def shared_priors(catalogue_path: Path, plan_path: Path, counts_path: Path) -> S
     """
     catalog = load_catalogue(catalogue_path)
     counts = FederatedCounts.load(plan_path, counts_path)
-    plan = counts.plan
-    by_moment = tuple(counts.priors(number, catalog) for number in range(len(plan.moments)))
-    moments = np.searchsorted(plan.moments, plan.anchors, side="right") - 1
+    count_plan = counts.count_plan
+    by_moment = tuple(
+        counts.priors(round_number, catalog) for round_number in range(len(count_plan.moments))
+    )
+    moments = np.searchsorted(count_plan.moments, count_plan.anchors, side="right") - 1
     by_anchor = []
-    for anchor, moment in enumerate(moments[:-1].tolist()):
-        item_idx, weight = counts.affinity(anchor, catalog.n_items)
-        priors = by_moment[max(0, moment)]
+    for anchor_idx, moment_idx in enumerate(moments[:-1].tolist()):
+        item_idx, weight = counts.affinity(anchor_idx, catalog.n_items)
+        priors = by_moment[max(0, moment_idx)]
         by_anchor.append(priors._replace(affinity_item=item_idx, affinity_weight=weight))
     return SharedPriors(catalog, counts, by_moment, tuple(by_anchor))
 
 
-def local_targets(log: EventLog, shared: SharedPriors, config: TrainingConfig) -> LocalTargets:
+def local_targets(log: EventLog, all_counts: SharedPriors, config: TrainingConfig) -> LocalTargets:
     """Targets between the moments of the plan.
 
     Args:
         log: Events of the client before the end of the training.
-        shared: Counts of all clients.
+        all_counts: Counts of all clients.
         config: Sample of the targets.
     """
-    plan = shared.counts.plan
-    positions = new_targets(log, config, since_s=plan.bins.start_s - 1)
-    moment = np.searchsorted(plan.moments, plan.bins.index(log.occurred_s[positions]), side="right")
+    count_plan = all_counts.counts.count_plan
+    target_positions = new_targets(log, config, since_s=count_plan.time_bins.start_s - 1)
+    moment_idx = np.searchsorted(
+        count_plan.moments,
+        count_plan.time_bins.index(log.occurred_s[target_positions]),
+        side="right",
+    )
     rounds = {
-        number: PrequentialRound(positions[moment == number + 1], shared.by_moment[number])
-        for number in range(len(plan.moments) - 1)
+        round_number: PrequentialRound(
+            target_positions[moment_idx == round_number + 1], all_counts.by_moment[round_number]
+        )
+        for round_number in range(len(count_plan.moments) - 1)
     }
     *train, later = rounds.values()
     return LocalTargets(
@@ -150,7 +158,7 @@ def local_targets(log: EventLog, shared: SharedPriors, config: TrainingConfig) -
 
 
 def train_network(
-    net: ChronotopeNet,
+    shared_net: ChronotopeNet,
     log: EventLog,
     rounds: Sequence[PrequentialRound],
     config: TrainingConfig,
@@ -163,7 +171,7 @@ def train_network(
     """Passes over a client's targets with AdamW, in place.
 
     Args:
-        net: Network at the start of the round.
+        shared_net: Network at the start of the round.
         log: Events of the client.
         rounds: Targets; none leave the network unchanged.
         config: Batches, and the learning rate of the round.
@@ -174,86 +182,96 @@ def train_network(
     """
     if not rounds:
         return
-    batches = RoundBatches(log, list(rounds), config, model_config=net.config, is_training=True)
-    module = NextEventModule(net, config, n_steps=len(batches))
-    moving = {name: p for name, p in net.named_parameters() if name in set(names)}
+    round_batches = RoundBatches(
+        log, list(rounds), config, model_config=shared_net.config, is_training=True
+    )
+    module = NextEventModule(shared_net, config, n_steps=len(round_batches))
+    moving = {name: p for name, p in shared_net.named_parameters() if name in set(names)}
     start = {name: parameter.detach().clone() for name, parameter in moving.items()}
-    optimizer = torch.optim.AdamW(
+    local_optimizer = torch.optim.AdamW(
         moving.values(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    net.train()
-    for number in range(n_epochs):
-        torch.manual_seed(10_007 * config.seed + epoch * n_epochs + number)
-        batches.set_epoch(epoch * n_epochs + number)
-        for batch_idx, batch in enumerate(batches):
-            optimizer.zero_grad()
+    shared_net.train()
+    for round_number in range(n_epochs):
+        torch.manual_seed(10_007 * config.seed + epoch * n_epochs + round_number)
+        round_batches.set_epoch(epoch * n_epochs + round_number)
+        for batch_idx, batch in enumerate(round_batches):
+            local_optimizer.zero_grad()
             torch.autograd.backward(module.training_step(batch, batch_idx))
             torch.nn.utils.clip_grad_norm_(moving.values(), MAX_GRADIENT_NORM)
             if proximal:
                 _add_proximal_gradient(moving, start, proximal)
-            optimizer.step()
-    net.eval()
+            local_optimizer.step()
+    shared_net.eval()
 
 
 def summed_later_loss(
-    net: ChronotopeNet, log: EventLog, later: Sequence[PrequentialRound], config: TrainingConfig
+    shared_net: ChronotopeNet,
+    log: EventLog,
+    later: Sequence[PrequentialRound],
+    config: TrainingConfig,
 ) -> float:
     """Sum of the item loss over a client's later targets, request time given and hidden.
 
     Args:
-        net: Network at the start of the round.
+        shared_net: Network at the start of the round.
         log: Events of the client.
         later: Later targets.
         config: Batches.
     """
     if not later:
         return 0.0
-    batches = RoundBatches(log, list(later), config, model_config=net.config, is_training=False)
-    module = NextEventModule(net, config, n_steps=1)
-    net.eval()
+    round_batches = RoundBatches(
+        log, list(later), config, model_config=shared_net.config, is_training=False
+    )
+    module = NextEventModule(shared_net, config, n_steps=1)
+    shared_net.eval()
     with torch.no_grad():
         losses = [
-            float(module._loss(batch)[1]["item"]) * len(batch.target_item) for batch in batches
+            float(module._loss(batch)[1]["item"]) * len(batch.target_item)
+            for batch in round_batches
         ]
     return sum(losses) / 2.0
 
 
-def discovery_slices(log: EventLog, shared: SharedPriors, config: TrainingConfig) -> LocalTargets:
+def discovery_slices(
+    log: EventLog, all_counts: SharedPriors, config: TrainingConfig
+) -> LocalTargets:
     """Discoveries of a client in slices of time, each with the live counts before it.
 
     Args:
         log: Events of the client before the end of the training.
-        shared: Counts of all clients.
+        all_counts: Counts of all clients.
         config: Number of targets, and seed.
     """
-    plan, catalog = shared.counts.plan, shared.catalog
-    positions = discovery_targets(log, catalog.n_items, config)
-    bin_idx = plan.bins.index(log.occurred_s[positions])
-    positions = positions[bin_idx >= plan.anchors[0]]
-    bin_idx = bin_idx[bin_idx >= plan.anchors[0]]
-    if not len(positions):
+    count_plan, catalog = all_counts.counts.count_plan, all_counts.catalog
+    target_positions = discovery_targets(log, catalog.n_items, config)
+    bin_idx = count_plan.time_bins.index(log.occurred_s[target_positions])
+    target_positions = target_positions[bin_idx >= count_plan.anchors[0]]
+    bin_idx = bin_idx[bin_idx >= count_plan.anchors[0]]
+    if not len(target_positions):
         return LocalTargets((), ())
     n_slices = min(MAX_SLICES, len(np.unique(bin_idx)))
     edges = np.unique(np.quantile(bin_idx, np.arange(n_slices) / n_slices, method="lower"))
     slice_idx = np.searchsorted(edges, bin_idx, side="right") - 1
-    anchors = np.searchsorted(plan.anchors[:-1], edges, side="right") - 1
-    slices = [
+    anchors = np.searchsorted(count_plan.anchors[:-1], edges, side="right") - 1
+    time_slices = [
         PrequentialRound(
-            positions[slice_idx == number],
-            shared.by_anchor[anchors[number]]._replace(
-                activity=shared.counts.activity(int(edge), catalog)
+            target_positions[slice_idx == round_number],
+            all_counts.by_anchor[anchors[round_number]]._replace(
+                activity=all_counts.counts.activity(int(bin_edge), catalog)
             ),
         )
-        for number, edge in enumerate(edges.tolist())
+        for round_number, bin_edge in enumerate(edges.tolist())
     ]
-    n_later = max(1, round(LATER_SHARE * len(slices)))
-    return LocalTargets(tuple(slices[:-n_later]), tuple(slices[-n_later:]))
+    n_later = max(1, round(LATER_SHARE * len(time_slices)))
+    return LocalTargets(tuple(time_slices[:-n_later]), tuple(time_slices[-n_later:]))
 
 
 def train_discovery_head(
-    net: ChronotopeNet,
+    shared_net: ChronotopeNet,
     log: EventLog,
-    slices: Sequence[PrequentialRound],
+    time_slices: Sequence[PrequentialRound],
     config: TrainingConfig,
     *,
     rate_share: float,
@@ -262,42 +280,52 @@ def train_discovery_head(
     """One pass over a client's discoveries, in place; nothing but the head moves.
 
     Args:
-        net: Network at the start of the round.
+        shared_net: Network at the start of the round.
         log: Events of the client.
-        slices: Training slices of ``discovery_slices``.
+        time_slices: Training slices of ``discovery_slices``.
         config: Batches and candidates.
         rate_share: Share of the learning rates of a central training.
         epoch: Seeds the order.
     """
-    head = net.discovery_head
-    if head is None or not slices:
+    head = shared_net.discovery_head
+    if head is None or not time_slices:
         return
-    optimizer = torch.optim.AdamW(
+    local_optimizer = torch.optim.AdamW(
         [
             {"params": [head.layer.weight], "lr": rate_share * CONTEXT_RATE},
             {"params": [head.layer.bias], "lr": rate_share * LEARNING_RATE},
         ],
         weight_decay=WEIGHT_DECAY,
     )
-    net.eval()
-    batches = DiscoveryBatches(log, list(slices), config, model_config=net.config, is_training=True)
-    batches.set_epoch(epoch)
-    for number, batch in enumerate(batches, start=1):
-        torch.autograd.backward(discovery_loss(net, batch))
-        if number % N_ACCUMULATED == 0 or number == len(batches):
-            optimizer.step()
-            optimizer.zero_grad()
+    shared_net.eval()
+    round_batches = DiscoveryBatches(
+        log, list(time_slices), config, model_config=shared_net.config, is_training=True
+    )
+    round_batches.set_epoch(epoch)
+    for round_number, batch in enumerate(round_batches, start=1):
+        torch.autograd.backward(discovery_loss(shared_net, batch))
+        if round_number % N_ACCUMULATED == 0 or round_number == len(round_batches):
+            local_optimizer.step()
+            local_optimizer.zero_grad()
 
 
 def summed_discovery_loss(
-    net: ChronotopeNet, log: EventLog, later: Sequence[PrequentialRound], config: TrainingConfig
+    shared_net: ChronotopeNet,
+    log: EventLog,
+    later: Sequence[PrequentialRound],
+    config: TrainingConfig,
 ) -> float:
     """Sum of the loss over a client's later discoveries, request time given and hidden."""
     if not later:
         return 0.0
-    batches = DiscoveryBatches(log, list(later), config, model_config=net.config, is_training=False)
+    round_batches = DiscoveryBatches(
+        log, list(later), config, model_config=shared_net.config, is_training=False
+    )
     with torch.no_grad():
-        losses = [float(discovery_loss(net, batch)) * len(batch.target_item) for batch in batches]
+        losses = [
+            float(discovery_loss(shared_net, batch)) * len(batch.target_item)
+            for batch in round_batches
+        ]
     return sum(losses) / 2.0
 
 
@@ -308,7 +336,7 @@ def new_network(model: ModelConfig, catalog: Catalog, seed: int) -> ChronotopeNe
 
 
 def _add_proximal_gradient(
-    moving: dict[str, Tensor], start: dict[str, Tensor], proximal: float
+    moving: Mapping[str, Tensor], start: dict[str, Tensor], proximal: float
 ) -> None:
     """Gradient of ``proximal / 2 * |w - w0|^2``; source: Li et al. (2020), FedProx, eq. 2."""
     with torch.no_grad():

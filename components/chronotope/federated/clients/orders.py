@@ -58,7 +58,7 @@ class FederationSpec:
     Attributes:
         dataset: Name of the dataset in the clients' lakes.
         broadcast: Folder of the files that the coordinator sends to all.
-        bins: Bins of time; the last one ends with the training.
+        time_bins: Bins of time; the last one ends with the training.
         model: Network.
         training: Batches, learning rate and seed.
         federation: Rounds, aggregation and simulated faults.
@@ -67,7 +67,7 @@ class FederationSpec:
 
     dataset: str
     broadcast: Path
-    bins: TimeBins
+    time_bins: TimeBins
     model: ModelConfig
     training: TrainingConfig
     federation: FederationConfig
@@ -78,14 +78,14 @@ class FederationSpec:
 class CountOrder:
     """Count a section."""
 
-    section: str
+    section_name: str
     scale_bits: int = 0
     modulus_bits: ModulusBits = 32
 
     @property
     def name(self) -> str:
         """Name of the aggregation."""
-        return f"counts {self.section}"
+        return f"counts {self.section_name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +94,13 @@ class TrainOrder:
 
     Attributes:
         stage: Targets: those of training, the later ones, or discoveries.
-        number: Number of the round.
+        round_number: Number of the round.
         parameters: File of the round's start.
         rate_share: Share of the learning rate; 0 measures the later loss only.
     """
 
     stage: Stage
-    number: int
+    round_number: int
     parameters: Path
     rate_share: float
     scale_bits: int = 24
@@ -110,130 +110,152 @@ class TrainOrder:
     def name(self) -> str:
         """Name of the aggregation."""
         kind = "measure" if self.rate_share == 0.0 else "round"
-        return f"{self.stage} {kind} {self.number}"
+        return f"{self.stage} {kind} {self.client_number}"
 
 
 Order = CountOrder | TrainOrder
 
 
-def answer_order(client: ClientFolder, spec: FederationSpec, order: Order) -> Float64:
+def answer_order(
+    client: ClientFolder, federation_spec: FederationSpec, client_order: Order
+) -> Float64:
     """The client's vector for an order.
 
     Args:
         client: The client.
-        spec: The federation.
-        order: What to do.
+        federation_spec: The federation.
+        client_order: What to do.
 
     Returns:
         Counts, or an update times its weight and ``N_FIGURES`` figures.
     """
-    faults = spec.federation.faults
-    if client.number in faulty_clients(spec, faults.straggler_share, order.name):
+    faults = federation_spec.federation.faults
+    if client.client_number in faulty_clients(
+        federation_spec, faults.straggler_share, client_order.name
+    ):
         time.sleep(faults.delay_s)
-    catalogue_path = spec.broadcast / CATALOGUE_FILE
-    log = cached_log(client, spec.dataset, catalogue_path)
-    log = log.before(spec.bins.edge_s(spec.bins.n_bins))
-    is_poisoned = client.number in faulty_clients(spec, faults.poison_share, "poison")
-    if isinstance(order, CountOrder):
-        counts = _counts(log, load_catalogue(catalogue_path), spec, order.section)
+    catalogue_path = federation_spec.broadcast / CATALOGUE_FILE
+    log = cached_log(client, federation_spec.dataset, catalogue_path)
+    log = log.before(federation_spec.time_bins.edge_s(federation_spec.time_bins.n_bins))
+    is_poisoned = client.client_number in faulty_clients(
+        federation_spec, faults.poison_share, "poison"
+    )
+    if isinstance(client_order, CountOrder):
+        counts = _counts(
+            log, load_catalogue(catalogue_path), federation_spec, client_order.section_name
+        )
         if not is_poisoned:
             return counts
         order_of_cells = np.random.default_rng(faults.seed).permutation(len(counts))
         return np.asarray(POISON_FACTOR * counts[order_of_cells], np.float64)
-    answer = _update(log, spec, order)
+    answer = _update(log, federation_spec, client_order)
     if is_poisoned:
         answer[:-N_FIGURES] *= -POISON_FACTOR
     return answer
 
 
-def faulty_clients(spec: FederationSpec, share: float, purpose: str) -> set[int]:
+def faulty_clients(federation_spec: FederationSpec, share: float, purpose: str) -> set[int]:
     """Clients on which a simulated fault falls; equal for equal purposes.
 
     Args:
-        spec: The federation.
+        federation_spec: The federation.
         share: Share of the clients.
         purpose: What is simulated, and when.
     """
-    faults: FaultConfig = spec.federation.faults
-    n_faulty = round(share * spec.n_clients)
+    faults: FaultConfig = federation_spec.federation.faults
+    n_faulty = round(share * federation_spec.n_clients)
     if n_faulty == 0:
         return set()
     random_generator = np.random.default_rng([faults.seed, *purpose.encode()])
-    return set(random_generator.permutation(spec.n_clients)[:n_faulty].tolist())
+    return set(random_generator.permutation(federation_spec.n_clients)[:n_faulty].tolist())
 
 
-def _counts(log: EventLog, catalog: Catalog, spec: FederationSpec, section: str) -> Float64:
-    if section == BINS_SECTION:
-        shapes = bin_shapes(spec.bins, catalog.n_items)
-        return flatten(bin_counts(log, spec.bins, catalog.n_items), shapes)
-    plan = CountPlan.load(spec.broadcast / PLAN_FILE)
-    shapes = section_shapes(plan, catalog, section)
-    return flatten(section_counts(log, catalog, plan, section), shapes)
+def _counts(
+    log: EventLog, catalog: Catalog, federation_spec: FederationSpec, section_name: str
+) -> Float64:
+    if section_name == BINS_SECTION:
+        table_shapes = bin_shapes(federation_spec.time_bins, catalog.n_items)
+        return flatten(bin_counts(log, federation_spec.time_bins, catalog.n_items), table_shapes)
+    count_plan = CountPlan.load(federation_spec.broadcast / PLAN_FILE)
+    table_shapes = section_shapes(count_plan, catalog, section_name)
+    return flatten(section_counts(log, catalog, count_plan, section_name), table_shapes)
 
 
-def _update(log: EventLog, spec: FederationSpec, order: TrainOrder) -> Float64:
+def _update(log: EventLog, federation_spec: FederationSpec, client_order: TrainOrder) -> Float64:
     """Update times its weight, and figures."""
     names_of_files = (CATALOGUE_FILE, PLAN_FILE, COUNTS_FILE)
-    shared = shared_priors(*(spec.broadcast / name for name in names_of_files))
-    net = new_network(spec.model, shared.catalog, spec.training.seed)
-    names = shared_names(net, is_discovery=order.stage == "discovery")
-    start = load_parameters(net, order.parameters)
-    config = _sampled_training(spec, order)
-    if order.stage == "discovery":
-        targets = discovery_slices(log, shared, config)
-        loss_sum = summed_discovery_loss(net, log, targets.later, config)
-        if order.rate_share:
-            train_discovery_head(net, log, targets.train, config, rate_share=order.rate_share,
-                                 epoch=order.number)  # fmt: skip
-    else:
-        targets = local_targets(log, shared, config)
-        loss_sum = summed_later_loss(net, log, targets.later, config)
-        if order.rate_share:
-            train_network(
-                net,
+    all_counts = shared_priors(*(federation_spec.broadcast / name for name in names_of_files))
+    shared_net = new_network(
+        federation_spec.model, all_counts.catalog, federation_spec.training.seed
+    )
+    names = shared_names(shared_net, is_discovery=client_order.stage == "discovery")
+    start = load_parameters(shared_net, client_order.parameters)
+    config = _sampled_training(federation_spec, client_order)
+    if client_order.stage == "discovery":
+        targets = discovery_slices(log, all_counts, config)
+        loss_sum = summed_discovery_loss(shared_net, log, targets.later, config)
+        if client_order.rate_share:
+            train_discovery_head(
+                shared_net,
                 log,
-                targets.later if order.stage == "later" else targets.train,
+                targets.train,
+                config,
+                rate_share=client_order.rate_share,
+                epoch=client_order.round_number,
+            )
+    else:
+        targets = local_targets(log, all_counts, config)
+        loss_sum = summed_later_loss(shared_net, log, targets.later, config)
+        if client_order.rate_share:
+            train_network(
+                shared_net,
+                log,
+                targets.later if client_order.stage == "later" else targets.train,
                 config,
                 names=names,
-                proximal=spec.federation.proximal,
-                n_epochs=1 if order.stage == "later" else spec.federation.local_epochs,
-                epoch=order.number,
+                proximal=federation_spec.federation.proximal,
+                n_epochs=1
+                if client_order.stage == "later"
+                else federation_spec.federation.local_epochs,
+                epoch=client_order.round_number,
             )
-    update = read_parameters(net, names) - start[names_key(order.stage)]
-    return _weighted(update, targets, loss_sum, spec, order)
+    update = read_parameters(shared_net, names) - start[names_key(client_order.stage)]
+    return _weighted(update, targets, loss_sum, federation_spec, client_order)
 
 
 def _weighted(
     update: Float64,
     targets: LocalTargets,
     loss_sum: float,
-    spec: FederationSpec,
-    order: TrainOrder,
+    federation_spec: FederationSpec,
+    client_order: TrainOrder,
 ) -> Float64:
     """Update within its bound, times its weight, with figures, and noise where it is asked for.
 
     With noise every client weighs the same, and no figure of its targets leaves it.
     """
-    aggregation, weight = spec.federation.aggregation, 1.0
+    aggregation = federation_spec.federation.aggregation
     if aggregation.update_norm is not None:
-        update = update * min(1.0, aggregation.update_norm / max(1e-12, np.linalg.norm(update)))
+        length = max(1e-12, float(np.linalg.norm(update)))
+        update = np.asarray(update * min(1.0, aggregation.update_norm / length), np.float64)
     if aggregation.noise_multiplier:
-        n_sharing = spec.federation.threshold(spec.n_clients)  # the fewest that make the noise
+        # so many clients make the noise at least
+        n_sharing = federation_spec.federation.threshold(federation_spec.n_clients)
         deviation = aggregation.noise_multiplier * (aggregation.update_norm or 0.0)
         noise = np.random.default_rng().normal(0.0, deviation / n_sharing**0.5, len(update))
         return np.concatenate([update + noise, [1.0, 0.0, 0.0]])
-    weight = float(targets.n_targets(is_later=order.stage == "later"))
+    weight = float(targets.n_targets(is_later=client_order.stage == "later"))
     n_later = float(targets.n_targets(is_later=True))
     return np.concatenate([weight * update, [weight, loss_sum, n_later]])
 
 
-def _sampled_training(spec: FederationSpec, order: TrainOrder) -> TrainingConfig:
+def _sampled_training(federation_spec: FederationSpec, client_order: TrainOrder) -> TrainingConfig:
     """Training of one client: its part of the targets, at the rate of the round."""
-    training = spec.training
+    training = federation_spec.training
     updates = {
-        "max_targets": max(100, training.max_targets // spec.n_clients),
-        "discovery_targets": -(-training.discovery_targets // spec.n_clients),
-        "learning_rate": max(1e-9, order.rate_share) * training.learning_rate,
+        "max_targets": max(100, training.max_targets // federation_spec.n_clients),
+        "discovery_targets": -(-training.discovery_targets // federation_spec.n_clients),
+        "learning_rate": max(1e-9, client_order.rate_share) * training.learning_rate,
         "n_threads": 1,
     }
     return training.model_copy(update=updates)
@@ -244,17 +266,19 @@ def names_key(stage: Stage) -> str:
     return "discovery" if stage == "discovery" else "network"
 
 
-def load_parameters(net: ChronotopeNet, path: Path) -> dict[str, Float64]:
+def load_parameters(shared_net: ChronotopeNet, file_path: Path) -> dict[str, Float64]:
     """Copy the parameters of a file into a network; returns the vectors by ``names_key``.
 
     Raises:
         ArtifactError: The file is missing or damaged.
     """
-    vectors = {
-        name: np.asarray(vector, np.float64)
-        for name, vector in load_arrays(path).items()
+    client_vectors = {
+        name: np.asarray(flat_vector, np.float64)
+        for name, flat_vector in load_arrays(file_path).items()
         if name in ("network", "discovery")
     }
-    for key, vector in vectors.items():
-        write_parameters(net, shared_names(net, is_discovery=key == "discovery"), vector)
-    return vectors
+    for key, flat_vector in client_vectors.items():
+        write_parameters(
+            shared_net, shared_names(shared_net, is_discovery=key == "discovery"), flat_vector
+        )
+    return client_vectors

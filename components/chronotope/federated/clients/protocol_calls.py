@@ -33,8 +33,8 @@ class ClientCall:
 
     Attributes:
         client: Who is called.
-        spec: The federation.
-        order: What to answer.
+        federation_spec: The federation.
+        client_order: What to answer.
         session: Name of the aggregation; no other one has it.
         keys: Advertised keys of all clients.
         partners: Clients that shared.
@@ -43,8 +43,8 @@ class ClientCall:
     """
 
     client: ClientFolder
-    spec: FederationSpec
-    order: Order
+    federation_spec: FederationSpec
+    client_order: Order
     session: str
     keys: dict[int, PublicKeys] = field(default_factory=dict)
     partners: tuple[int, ...] = ()
@@ -56,8 +56,8 @@ def advertise_keys(call: ClientCall) -> PublicKeys:
     """Fresh keys of this aggregation; those of an earlier one are forgotten."""
     participant = Participant(
         session=call.session,
-        number=call.client.number,
-        threshold=call.spec.federation.threshold(call.spec.n_clients),
+        client_number=call.client.client_number,
+        threshold=call.federation_spec.federation.threshold(call.federation_spec.n_clients),
     )
     participant.save(_secrets_path(call))
     return participant.advertise()
@@ -74,21 +74,23 @@ def share_secrets(call: ClientCall) -> dict[int, str]:
 def answer_masked(call: ClientCall) -> Integers:
     """The client's vector under its masks."""
     _drop_if_simulated(call)
-    vector = answer_order(call.client, call.spec, call.order)
-    encoded = encode(vector, call.order.scale_bits, call.order.modulus_bits)
-    return _participant(call).mask(encoded, list(call.partners), call.order.modulus_bits)
+    flat_vector = answer_order(call.client, call.federation_spec, call.client_order)
+    encoded = encode(flat_vector, call.client_order.scale_bits, call.client_order.modulus_bits)
+    return _participant(call).mask(encoded, list(call.partners), call.client_order.modulus_bits)
 
 
 def answer_plain(call: ClientCall) -> Float64:
     """The client's vector as it is."""
     _drop_if_simulated(call)
-    return answer_order(call.client, call.spec, call.order)
+    return answer_order(call.client, call.federation_spec, call.client_order)
 
 
 def reveal_shares(call: ClientCall) -> UnmaskingShares:
     """Shares that unmask the sum; afterwards the client forgets its secrets."""
     participant = _participant(call)
-    survivors = [number for number in call.partners if number not in call.dropped]
+    survivors = [
+        client_number for client_number in call.partners if client_number not in call.dropped
+    ]
     shares = participant.unmask(survivors, list(call.dropped), call.received)
     participant.save(_secrets_path(call))
     return shares
@@ -96,8 +98,10 @@ def reveal_shares(call: ClientCall) -> UnmaskingShares:
 
 def _drop_if_simulated(call: ClientCall) -> None:
     """Drop out after the shares were sent, which costs secure aggregation the most."""
-    share = call.spec.federation.faults.drop_share
-    if call.client.number in faulty_clients(call.spec, share, f"drop {call.order.name}"):
+    share = call.federation_spec.federation.faults.drop_share
+    if call.client.client_number in faulty_clients(
+        call.federation_spec, share, f"drop {call.client_order.name}"
+    ):
         raise SimulatedDropError("A simulated drop-out")
 
 
@@ -114,4 +118,4 @@ def _participant(call: ClientCall) -> Participant:
 
 
 def _secrets_path(call: ClientCall) -> Path:
-    return call.client.state(call.spec.dataset) / SECRETS_FILE
+    return call.client.state(call.federation_spec.dataset) / SECRETS_FILE

@@ -26,26 +26,26 @@ Shapes = dict[str, tuple[int, ...]]
 Tables = dict[str, npt.NDArray[Any]]
 
 
-def bin_shapes(bins: TimeBins, n_items: int) -> Shapes:
+def bin_shapes(time_bins: TimeBins, n_items: int) -> Shapes:
     """Shapes of the tables of the section ``bins``, by name."""
     return {
-        "events": (bins.n_bins, n_items),
-        "first_events": (bins.n_bins, n_items),
-        "active_users": (bins.n_bins + 1,),
+        "events": (time_bins.n_bins, n_items),
+        "first_events": (time_bins.n_bins, n_items),
+        "active_users": (time_bins.n_bins + 1,),
     }
 
 
-def section_names(plan: CountPlan) -> tuple[str, ...]:
+def section_names(count_plan: CountPlan) -> tuple[str, ...]:
     """Sections of a plan, without ``bins``."""
-    moments = (f"moment-{number}" for number in range(len(plan.moments)))
-    anchors = (f"anchor-{number}" for number in range(len(plan.anchors)))
+    moments = (f"moment-{section_number}" for section_number in range(len(count_plan.moments)))
+    anchors = (f"anchor-{section_number}" for section_number in range(len(count_plan.anchors)))
     return (*moments, *anchors)
 
 
-def section_shapes(plan: CountPlan, catalog: Catalog, section: str) -> Shapes:
+def section_shapes(count_plan: CountPlan, catalog: Catalog, section_name: str) -> Shapes:
     """Shapes of the tables of a section, by name."""
-    n_pair_items, n_categories = len(plan.pair_items), catalog.categories.size
-    if section.startswith("anchor-"):
+    n_pair_items, n_categories = len(count_plan.pair_items), catalog.categories.size
+    if section_name.startswith("anchor-"):
         return {"pairs": (n_pair_items * (n_pair_items + 1) // 2,)}
     return {
         "next_item": (n_pair_items, n_pair_items),
@@ -56,111 +56,128 @@ def section_shapes(plan: CountPlan, catalog: Catalog, section: str) -> Shapes:
     }
 
 
-def flatten(tables: Tables, shapes: Shapes) -> Float64:
+def flatten(sum_tables: Tables, table_shapes: Shapes) -> Float64:
     """One vector of the tables of a section, in the order of the shapes."""
-    return np.concatenate([np.asarray(tables[name], np.float64).ravel() for name in shapes])
+    return np.concatenate(
+        [np.asarray(sum_tables[name], np.float64).ravel() for name in table_shapes]
+    )
 
 
-def unflatten(vector: Float64, shapes: Shapes) -> Tables:
+def unflatten(flat_vector: Float64, table_shapes: Shapes) -> Tables:
     """Inverse of ``flatten``."""
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
-    parts = np.split(vector, ends[:-1])
-    return {name: part.reshape(shapes[name]) for name, part in zip(shapes, parts, strict=True)}
+    ends = np.cumsum([int(np.prod(shape)) for shape in table_shapes.values()])
+    parts = np.split(flat_vector, ends[:-1])
+    return {
+        name: part.reshape(table_shapes[name])
+        for name, part in zip(table_shapes, parts, strict=True)
+    }
 
 
-def bin_counts(log: EventLog, bins: TimeBins, n_items: int) -> Tables:
+def bin_counts(log: EventLog, time_bins: TimeBins, n_items: int) -> Tables:
     """Tables of the section ``bins``."""
-    bin_idx = bins.index(log.occurred_s)
-    pairs = log.user_idx.astype(np.int64) * n_items + log.item_idx
+    bin_idx = time_bins.index(log.occurred_s)
+    item_pairs = log.user_idx.astype(np.int64) * n_items + log.item_idx
     is_first = np.zeros(len(log), np.bool_)
-    is_first[np.unique(pairs, return_index=True)[1]] = True
+    is_first[np.unique(item_pairs, return_index=True)[1]] = True
 
     def by_bin(is_counted: npt.NDArray[np.bool_]) -> Int64:
-        cells = bin_idx[is_counted] * n_items + log.item_idx[is_counted]
-        return np.bincount(cells, minlength=bins.n_bins * n_items)
+        cell_idx = bin_idx[is_counted] * n_items + log.item_idx[is_counted]
+        return np.bincount(cell_idx, minlength=time_bins.n_bins * n_items)
 
     return {
         "events": by_bin(np.ones(len(log), np.bool_)),
         "first_events": by_bin(is_first),
-        "active_users": _active_users(log.user_idx, bin_idx, bins),
+        "active_users": _active_users(log.user_idx, bin_idx, time_bins),
     }
 
 
-def section_counts(log: EventLog, catalog: Catalog, plan: CountPlan, section: str) -> Tables:
+def section_counts(
+    log: EventLog, catalog: Catalog, count_plan: CountPlan, section_name: str
+) -> Tables:
     """Tables of a section but ``bins``.
 
     Args:
         log: Events of the client before the end of the training, in shared indices.
         catalog: The shared catalogue.
-        plan: Cells of the counts.
-        section: One of ``section_names``.
+        count_plan: Cells of the counts.
+        section_name: One of ``section_names``.
     """
-    kind, number = section.split("-")
+    kind, section_number = section_name.split("-")
     counted: Callable[[EventLog, Catalog, CountPlan, int], Tables] = (
         _anchor_counts if kind == "anchor" else _moment_counts
     )
-    return counted(log, catalog, plan, int(number))
+    return counted(log, catalog, count_plan, int(section_number))
 
 
-def _moment_counts(log: EventLog, catalog: Catalog, plan: CountPlan, number: int) -> Tables:
+def _moment_counts(
+    log: EventLog, catalog: Catalog, count_plan: CountPlan, section_number: int
+) -> Tables:
     """Counts of the events between two moments; a pair belongs to its later event."""
-    bin_idx = plan.bins.index(log.occurred_s)
-    start = 0 if number == 0 else int(plan.moments[number - 1])
-    is_inside = (bin_idx >= start) & (bin_idx < plan.moments[number])
+    bin_idx = count_plan.time_bins.index(log.occurred_s)
+    start = 0 if section_number == 0 else int(count_plan.moments[section_number - 1])
+    is_inside = (bin_idx >= start) & (bin_idx < count_plan.moments[section_number])
     instant_s = torch.from_numpy(log.occurred_s[is_inside])
     offset_min = torch.from_numpy(log.utc_offset_min[is_inside]).long()
     weekday, hour = local_weekday(instant_s, offset_min), local_hour(instant_s, offset_min)
     hour_cells = hour_bin(weekday, hour).numpy() * catalog.n_items + log.item_idx[is_inside]
     category = catalog.item_category[log.item_idx].astype(np.int64)
-    follows = (log.user_idx[1:] == log.user_idx[:-1]) & is_inside[1:]
+    is_successor = (log.user_idx[1:] == log.user_idx[:-1]) & is_inside[1:]
     n_categories = catalog.categories.size
-    category_cells = category[:-1][follows] * n_categories + category[1:][follows]
+    category_cells = category[:-1][is_successor] * n_categories + category[1:][is_successor]
     n_places = 0 if catalog.items_are_places else catalog.n_places
     places = log.place_idx[is_inside] if n_places else np.empty(0, np.int64)
     return {
-        "next_item": _pairs(log, plan, is_inside, 1),
-        "near": sum(_pairs(log, plan, is_inside, steps) for steps in range(1, N_NEAR + 1)),
+        "next_item": _pairs(log, count_plan, is_inside, 1),
+        "near": np.sum(
+            [_pairs(log, count_plan, is_inside, steps) for steps in range(1, N_NEAR + 1)], axis=0
+        ),
         "item_hours": np.bincount(hour_cells, minlength=N_HOUR_BINS * catalog.n_items),
         "next_category": np.bincount(category_cells, minlength=n_categories**2),
         "places": np.bincount(places, minlength=n_places),
     }
 
 
-def _pairs(log: EventLog, plan: CountPlan, is_inside: npt.NDArray[np.bool_], steps: int) -> Int64:
+def _pairs(
+    log: EventLog, count_plan: CountPlan, is_inside: npt.NDArray[np.bool_], steps: int
+) -> Int64:
     """Pairs of the plan's items a number of events apart, shape (K * K,)."""
-    n_pair_items = len(plan.pair_items)
-    position = np.minimum(np.searchsorted(plan.pair_items, log.item_idx), n_pair_items - 1)
-    is_known = plan.pair_items[position] == log.item_idx
-    follows = (log.user_idx[steps:] == log.user_idx[:-steps]) & is_inside[steps:]
-    follows &= log.occurred_s[steps:] > log.occurred_s[:-steps]
-    follows &= is_known[steps:] & is_known[:-steps]
-    cells = position[:-steps][follows] * n_pair_items + position[steps:][follows]
-    return np.bincount(cells, minlength=n_pair_items**2)
+    n_pair_items = len(count_plan.pair_items)
+    position = np.minimum(np.searchsorted(count_plan.pair_items, log.item_idx), n_pair_items - 1)
+    is_known = count_plan.pair_items[position] == log.item_idx
+    is_successor = (log.user_idx[steps:] == log.user_idx[:-steps]) & is_inside[steps:]
+    is_successor &= log.occurred_s[steps:] > log.occurred_s[:-steps]
+    is_successor &= is_known[steps:] & is_known[:-steps]
+    cell_idx = position[:-steps][is_successor] * n_pair_items + position[steps:][is_successor]
+    return np.bincount(cell_idx, minlength=n_pair_items**2)
 
 
-def _anchor_counts(log: EventLog, catalog: Catalog, plan: CountPlan, number: int) -> Tables:
+def _anchor_counts(
+    log: EventLog, catalog: Catalog, count_plan: CountPlan, section_number: int
+) -> Tables:
     """Users of each pair of the plan's items before an anchor, upper triangle."""
     del catalog
-    before = log.take(plan.bins.index(log.occurred_s) < plan.anchors[number])
-    n_pair_items = len(plan.pair_items)
-    position = np.minimum(np.searchsorted(plan.pair_items, before.item_idx), n_pair_items - 1)
-    is_known = plan.pair_items[position] == before.item_idx
+    before = log.take(
+        count_plan.time_bins.index(log.occurred_s) < count_plan.anchors[section_number]
+    )
+    n_pair_items = len(count_plan.pair_items)
+    position = np.minimum(np.searchsorted(count_plan.pair_items, before.item_idx), n_pair_items - 1)
+    is_known = count_plan.pair_items[position] == before.item_idx
     users, row_idx = np.unique(before.user_idx[is_known], return_inverse=True)
     has_item = np.zeros((len(users), n_pair_items), np.float32)  # (U, K)
     has_item[row_idx, position[is_known]] = 1.0
-    gram = has_item.T @ has_item
-    return {"pairs": gram[np.triu_indices(n_pair_items)]}
+    gram_matrix = has_item.T @ has_item
+    return {"pairs": gram_matrix[np.triu_indices(n_pair_items)]}
 
 
-def _active_users(user_idx: npt.NDArray[np.integer], bin_idx: Int64, bins: TimeBins) -> Int64:
+def _active_users(user_idx: npt.NDArray[np.integer], bin_idx: Int64, time_bins: TimeBins) -> Int64:
     """Users with an event in the ``ACTIVE_DAYS`` before each edge, shape (n_bins + 1,)."""
-    user_bins = np.unique(user_idx.astype(np.int64) * bins.n_bins + bin_idx)
-    users, event_bins = np.divmod(user_bins, bins.n_bins)
-    last_edge = event_bins + bins.width(ACTIVE_DAYS)  # the last one that the event counts for
+    user_bins = np.unique(user_idx.astype(np.int64) * time_bins.n_bins + bin_idx)
+    users, event_bins = np.divmod(user_bins, time_bins.n_bins)
+    last_edge = event_bins + time_bins.width(ACTIVE_DAYS)  # the last one that the event counts for
     same_user = users[1:] == users[:-1]
     last_edge[:-1] = np.where(same_user, np.minimum(last_edge[:-1], event_bins[1:]), last_edge[:-1])
-    changes = np.bincount(event_bins + 1, minlength=bins.n_bins + 2)[: bins.n_bins + 2]
+    changes = np.bincount(event_bins + 1, minlength=time_bins.n_bins + 2)[: time_bins.n_bins + 2]
     changes = changes - np.bincount(
-        np.minimum(last_edge + 1, bins.n_bins + 1), minlength=bins.n_bins + 2
+        np.minimum(last_edge + 1, time_bins.n_bins + 1), minlength=time_bins.n_bins + 2
     )
-    return np.cumsum(changes)[: bins.n_bins + 1]
+    return np.cumsum(changes)[: time_bins.n_bins + 1]

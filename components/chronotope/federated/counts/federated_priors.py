@@ -38,17 +38,17 @@ class FederatedCounts:
     """Sums over the clients, by ``section/table``.
 
     Attributes:
-        plan: Cells of the counts.
-        tables: Sums in the shapes of the plan.
+        count_plan: Cells of the counts.
+        sum_tables: Sums in the shapes of the plan.
     """
 
-    plan: CountPlan
-    tables: Tables
+    count_plan: CountPlan
+    sum_tables: Tables
 
     def save(self, plan_path: Path, tables_path: Path) -> None:
         """Write plan and tables; the clients read them."""
-        self.plan.save(plan_path)
-        save_arrays(tables_path, **self.tables)
+        self.count_plan.save(plan_path)
+        save_arrays(tables_path, **self.sum_tables)
 
     @classmethod
     def load(cls, plan_path: Path, tables_path: Path) -> "FederatedCounts":
@@ -59,57 +59,59 @@ class FederatedCounts:
         """
         return cls(CountPlan.load(plan_path), load_arrays(tables_path))
 
-    def priors(self, moment: int, catalog: Catalog, *, anchor: int | None = None) -> Priors:
+    def priors(self, moment_idx: int, catalog: Catalog, *, anchor_idx: int | None = None) -> Priors:
         """Priors of the events before a moment.
 
         Args:
-            moment: Number of the moment in the plan.
+            moment_idx: Number of the moment in the plan.
             catalog: The shared catalogue; content is not read.
-            anchor: Number of the anchor whose EASE weights are taken; None takes none.
+            anchor_idx: Number of the anchor whose EASE weights are taken; None takes none.
         """
-        edge, n = int(self.plan.moments[moment]), catalog.n_items
-        events, visitors = (self._sum(name, 0, edge) for name in ("events", "first_events"))
-        hours = self._until("item_hours", moment)
-        next_item, next_count = self._strongest("next_item", moment, n)
-        neighbour, cosine = self._strongest("near", moment, n)
-        affinity_item, affinity_weight = (
-            no_affinity(n) if anchor is None else self.affinity(anchor, n)
+        bin_edge, n = int(self.count_plan.moments[moment_idx]), catalog.n_items
+        events, visitor_counts = (
+            self._sum(name, 0, bin_edge) for name in ("events", "first_events")
         )
-        places = events if catalog.items_are_places else self._until("places", moment)
+        hour_counts = self._until("item_hours", moment_idx)
+        next_item, next_count = self._strongest("next_item", moment_idx, n)
+        neighbour, cosine = self._strongest("near", moment_idx, n)
+        affinity_item, affinity_weight = (
+            no_affinity(n) if anchor_idx is None else self.affinity(anchor_idx, n)
+        )
+        places = events if catalog.items_are_places else self._until("places", moment_idx)
         return Priors(
             popularity=log_count(events),
-            popularity_week=log_count(self._window("events", edge, WEEK_DAYS)),
-            by_hour=hour_lift(hours),
+            popularity_week=log_count(self._window("events", bin_edge, WEEK_DAYS)),
+            by_hour=hour_lift(hour_counts),
             next_item=torch.from_numpy(next_item),
             next_item_log=log_count(next_count),
-            next_category=log_count(self._until("next_category", moment)),
-            category_by_hour=hour_lift(_sum_by_category(hours, catalog)),
+            next_category=log_count(self._until("next_category", moment_idx)),
+            category_by_hour=hour_lift(_sum_by_category(hour_counts, catalog)),
             neighbour=torch.from_numpy(neighbour),
             neighbour_weight=torch.from_numpy(cosine.astype(np.float32)),
             place_popularity=log_count(places),
-            stickiness=visit_rate(events, visitors, catalog),
-            activity=self.activity(edge, catalog),
+            stickiness=visit_rate(events, visitor_counts, catalog),
+            activity=self.activity(bin_edge, catalog),
             affinity_item=affinity_item,
             affinity_weight=affinity_weight,
             content_popularity=torch.zeros(n),
             cold_share=torch.zeros(n),
         )
 
-    def activity(self, edge: int, catalog: Catalog) -> Tensor:
+    def activity(self, bin_edge: int, catalog: Catalog) -> Tensor:
         """Live counts at an edge of the bins, as ``ActivityCounter.at``; ages to half a bin.
 
         Args:
-            edge: Edge of a bin.
+            bin_edge: Edge of a bin.
             catalog: Categories of the items.
         """
-        events = [self._window("events", edge, days) for days in WINDOWS_DAYS]
-        first_events = [self._window("first_events", edge, days) for days in WINDOWS_DAYS]
-        n_users = self._sum("first_events", 0, edge)
-        n_active = max(1.0, float(self.tables["bins/active_users"][edge]))
-        has_events = self.tables["bins/events"][:edge] > 0
-        first_bin = np.where(has_events.any(0), has_events.argmax(0), edge)
-        age_s = np.maximum(edge - first_bin - 0.5, 0.0) * self.plan.bins.bin_s
-        rows = [
+        events = [self._window("events", bin_edge, days) for days in WINDOWS_DAYS]
+        first_events = [self._window("first_events", bin_edge, days) for days in WINDOWS_DAYS]
+        n_users = self._sum("first_events", 0, bin_edge)
+        n_active = max(1.0, float(self.sum_tables["bins/active_users"][bin_edge]))
+        has_events = self.sum_tables["bins/events"][:bin_edge] > 0
+        first_bin = np.where(has_events.any(0), has_events.argmax(0), bin_edge)
+        age_s = np.maximum(bin_edge - first_bin - 0.5, 0.0) * self.count_plan.time_bins.bin_s
+        table_rows = [
             *(np.log1p(2.0 * counts) for counts in events),
             *(np.log1p(2.0 * counts) for counts in first_events),
             np.log1p(2.0 * n_users),
@@ -117,54 +119,57 @@ class FederatedCounts:
             np.log1p(_sum_by_category(events[-1], catalog))[catalog.item_category],
             np.log1p(age_s / (7.0 * 86_400.0)),
         ]
-        if len(rows) != len(ACTIVITY_NAMES):
-            raise AssertionError(rows)
-        return torch.from_numpy(np.stack(rows).astype(np.float32))
+        if len(table_rows) != len(ACTIVITY_NAMES):
+            raise AssertionError(table_rows)
+        return torch.from_numpy(np.stack(table_rows).astype(np.float32))
 
-    def affinity(self, anchor: int, n_items: int) -> tuple[Tensor, Tensor]:
+    def affinity(self, anchor_idx: int, n_items: int) -> tuple[Tensor, Tensor]:
         """Items with the strongest EASE weights at an anchor, and the weights.
 
         Args:
-            anchor: Number of the anchor in the plan.
+            anchor_idx: Number of the anchor in the plan.
             n_items: Size of the catalogue.
         """
-        n_pair_items = len(self.plan.pair_items)
-        gram = np.zeros((n_pair_items, n_pair_items), np.float32)
-        gram[np.triu_indices(n_pair_items)] = self.tables[f"anchor-{anchor}/pairs"]
-        gram += np.triu(gram, 1).T
-        is_known = gram.diagonal() > 0
-        known_gram = torch.from_numpy(np.ascontiguousarray(gram[np.ix_(is_known, is_known)]))
+        n_pair_items = len(self.count_plan.pair_items)
+        gram_matrix = np.zeros((n_pair_items, n_pair_items), np.float32)
+        gram_matrix[np.triu_indices(n_pair_items)] = self.sum_tables[f"anchor-{anchor_idx}/pairs"]
+        gram_matrix += np.triu(gram_matrix, 1).T
+        is_known = gram_matrix.diagonal() > 0
+        known_gram = torch.from_numpy(np.ascontiguousarray(gram_matrix[np.ix_(is_known, is_known)]))
         weights = ease_weights(known_gram, EaseConfig().l2)
-        items = torch.from_numpy(self.plan.pair_items[is_known])
+        items = torch.from_numpy(self.count_plan.pair_items[is_known])
         return strongest_affinity(items, weights, n_items)
 
     def _sum(self, name: str, start: int, end: int) -> Float64:
         """Sum of a table of the section ``bins`` over some bins, shape (n_items,)."""
-        return np.asarray(self.tables[f"bins/{name}"][start:end].sum(0), np.float64)
+        return np.asarray(self.sum_tables[f"bins/{name}"][start:end].sum(0), np.float64)
 
-    def _window(self, name: str, edge: int, days: int) -> Float64:
-        return self._sum(name, max(0, edge - self.plan.bins.width(days)), edge)
+    def _window(self, name: str, bin_edge: int, days: int) -> Float64:
+        return self._sum(name, max(0, bin_edge - self.count_plan.time_bins.width(days)), bin_edge)
 
-    def _until(self, name: str, moment: int) -> Float64:
+    def _until(self, name: str, moment_idx: int) -> Float64:
         """Sum of a table over the sections up to a moment."""
-        sections = (self.tables[f"moment-{number}/{name}"] for number in range(moment + 1))
+        sections = (
+            self.sum_tables[f"moment-{section_number}/{name}"]
+            for section_number in range(moment_idx + 1)
+        )
         return np.asarray(sum(sections), np.float64)
 
-    def _strongest(self, name: str, moment: int, n_items: int) -> tuple[Any, Any]:
+    def _strongest(self, name: str, moment_idx: int, n_items: int) -> tuple[Any, Any]:
         """Strongest pairs of each item of the catalogue, from the table of the plan's items."""
-        pairs = sparse.csr_matrix(self._until(name, moment))
+        item_pairs = sparse.csr_matrix(self._until(name, moment_idx))
         if name == "near":
-            pairs = pair_cosine(pairs)
-        row, column = pairs.nonzero()
-        items = self.plan.pair_items
-        values = np.asarray(pairs[row, column]).ravel()
+            item_pairs = pair_cosine(item_pairs)
+        row, column = item_pairs.nonzero()
+        items = self.count_plan.pair_items
+        values = np.asarray(item_pairs[row, column]).ravel()
         placed = sparse.csr_matrix((values, (items[row], items[column])), shape=(n_items, n_items))
         return strongest_pairs(placed, N_SUCCESSORS)
 
 
 def _sum_by_category(counts: Float64, catalog: Catalog) -> Float64:
     """Sums of the counts of items by category, shape (..., n_categories)."""
-    rows = counts.reshape(-1, counts.shape[-1])
+    table_rows = counts.reshape(-1, counts.shape[-1])
     n_categories = catalog.categories.size
-    sums = [np.bincount(catalog.item_category, row, minlength=n_categories) for row in rows]
+    sums = [np.bincount(catalog.item_category, row, minlength=n_categories) for row in table_rows]
     return np.asarray(np.stack(sums).reshape(*counts.shape[:-1], n_categories), np.float64)

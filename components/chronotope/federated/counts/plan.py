@@ -54,9 +54,9 @@ class TimeBins:
         """Bin of each instant, shape (n,)."""
         return np.clip((occurred_s - self.start_s) // self.bin_s, 0, self.n_bins - 1)
 
-    def edge_s(self, edge: int) -> int:
+    def edge_s(self, bin_edge: int) -> int:
         """Start of a bin, UTC seconds; that of bin ``n_bins`` is the end of the training."""
-        return self.start_s + edge * self.bin_s
+        return self.start_s + bin_edge * self.bin_s
 
     def width(self, days: int) -> int:
         """Number of bins of a window, at least one."""
@@ -68,41 +68,41 @@ class CountPlan:
     """Cells of the counts beyond the items by time bin.
 
     Attributes:
-        bins: Bins of time.
+        time_bins: Bins of time.
         moments: Edges of bins, increasing, shape (n_rounds + 2,).
         anchors: Edges at which EASE is solved, increasing; the last is the end.
         pair_items: Items of the tables of pairs, increasing, shape (K,).
     """
 
-    bins: TimeBins
+    time_bins: TimeBins
     moments: Int64
     anchors: Int64
     pair_items: Int64
 
-    def save(self, path: Path) -> None:
+    def save(self, file_path: Path) -> None:
         """Write the plan to a file."""
         save_arrays(
-            path,
-            bins=np.array(list(asdict(self.bins).values()), np.int64),
+            file_path,
+            time_bins=np.array(list(asdict(self.time_bins).values()), np.int64),
             moments=self.moments,
             anchors=self.anchors,
             pair_items=self.pair_items,
         )
 
     @classmethod
-    def load(cls, path: Path) -> "CountPlan":
+    def load(cls, file_path: Path) -> "CountPlan":
         """Read a plan.
 
         Raises:
             ArtifactError: The file is missing or damaged.
         """
-        arrays = load_arrays(path)
-        bins = TimeBins(*(int(value) for value in arrays.pop("bins")))
-        return cls(bins, **arrays)
+        arrays = load_arrays(file_path)
+        time_bins = TimeBins(*(int(value) for value in arrays.pop("time_bins")))
+        return cls(time_bins, **arrays)
 
 
 def make_plan(
-    bins: TimeBins,
+    time_bins: TimeBins,
     events_by_bin: npt.NDArray[np.floating[Any]],
     shares: tuple[float, ...],
     anchor_shares: tuple[float, ...],
@@ -111,7 +111,7 @@ def make_plan(
     """Moments at shares of the events, and the most popular items.
 
     Args:
-        bins: Bins of time.
+        time_bins: Bins of time.
         events_by_bin: Events of all clients, shape (n_bins, n_items).
         shares: Shares of the events before each moment but the last one.
         anchor_shares: Shares of the events before each anchor but the last one.
@@ -125,18 +125,20 @@ def make_plan(
 
     def edges(wanted: tuple[float, ...]) -> Int64:
         found = np.searchsorted(share_before, wanted)
-        return np.unique(np.append(found[(found > 0) & (found < bins.n_bins)], bins.n_bins))
+        return np.unique(
+            np.append(found[(found > 0) & (found < time_bins.n_bins)], time_bins.n_bins)
+        )
 
     moments = edges(shares)
     if len(moments) < 3:
         raise NotEnoughData(
             "A federated training needs events on more days",
-            received=f"{bins.n_bins} bins of {bins.bin_s // DAY_S} days",
+            received=f"{time_bins.n_bins} bins of {time_bins.bin_s // DAY_S} days",
             way_out="Wait for later events, or lower training.n_rounds",
         )
     popularity = events_by_bin.sum(0)
     popularity[0] = 0.0  # unknown items
     n_pair_items = min(max_pair_items, int(np.count_nonzero(popularity > 0)))
     pair_items = np.sort(np.argsort(-popularity, kind="stable")[:n_pair_items])
-    return CountPlan(bins, moments.astype(np.int64), edges(anchor_shares).astype(np.int64),
+    return CountPlan(time_bins, moments.astype(np.int64), edges(anchor_shares).astype(np.int64),
                      pair_items.astype(np.int64))  # fmt: skip

@@ -55,17 +55,17 @@ def decode(sums: Integers, scale_bits: int, modulus_bits: ModulusBits) -> Float6
     return np.ldexp(signed.astype(np.float64), -scale_bits)
 
 
-def mask_stream(seed: bytes, length: int, modulus_bits: ModulusBits) -> Integers:
+def mask_stream(seed: bytes, n_integers: int, modulus_bits: ModulusBits) -> Integers:
     """Uniform integers that a seed determines (AES-256 in counter mode), shape (length,).
 
     Args:
         seed: 32 bytes that are used for one stream only.
-        length: Number of integers.
+        n_integers: Number of integers.
         modulus_bits: Bits of an integer.
     """
     encryptor = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor()
-    stream = encryptor.update(bytes(length * modulus_bits // 8))
-    return np.frombuffer(stream, np.dtype(_TYPES[modulus_bits]).newbyteorder("<"))
+    mask_values = encryptor.update(bytes(n_integers * modulus_bits // 8))
+    return np.frombuffer(mask_values, np.dtype(_TYPES[modulus_bits]).newbyteorder("<"))
 
 
 def new_private_key() -> bytes:

@@ -59,19 +59,19 @@ class Participant(BaseModel):
 
     Attributes:
         session: Name of the aggregation; keys are used in no other one.
-        number: Number of the client among those of the federation.
+        client_number: Number of the client among those of the federation.
         threshold: Clients whose shares unmask the sum.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     session: str
-    number: int
+    client_number: int
     threshold: int
     encryption_key: str = Field(default_factory=lambda: new_private_key().hex(), repr=False)
     masking_key: str = Field(default_factory=lambda: new_private_key().hex(), repr=False)
     own_seed: str = Field(default_factory=lambda: secrets.token_hex(KEY_BYTES), repr=False)
-    peers: dict[int, PublicKeys] = Field(default_factory=dict)
+    peer_keys: dict[int, PublicKeys] = Field(default_factory=dict)
     has_revealed: bool = False
 
     def advertise(self) -> PublicKeys:
@@ -81,28 +81,30 @@ class Participant(BaseModel):
             masking=public_key(bytes.fromhex(self.masking_key)).hex(),
         )
 
-    def share(self, peers: dict[int, PublicKeys]) -> dict[int, str]:
+    def share(self, peer_keys: dict[int, PublicKeys]) -> dict[int, str]:
         """Encrypted shares of the own seed and the masking key, by receiver.
 
         Args:
-            peers: Keys of all clients that advertised, this one included.
+            peer_keys: Keys of all clients that advertised, this one included.
 
         Raises:
             DataError: They are fewer than the threshold.
         """
-        if len(peers) < self.threshold or self.number not in peers:
+        if len(peer_keys) < self.threshold or self.client_number not in peer_keys:
             raise DataError(
                 "Too few clients for a secure aggregation",
-                received=f"{len(peers)}, needed {self.threshold}",
+                received=f"{len(peer_keys)}, needed {self.threshold}",
                 way_out="Add clients, or lower federation.quorum_share",
             )
-        self.peers = peers
-        holders = sorted(peers)
-        seed_shares = split_secret(bytes.fromhex(self.own_seed), holders, self.threshold)
-        key_shares = split_secret(bytes.fromhex(self.masking_key), holders, self.threshold)
+        self.peer_keys = peer_keys
+        share_holders = sorted(peer_keys)
+        seed_shares = split_secret(bytes.fromhex(self.own_seed), share_holders, self.threshold)
+        key_shares = split_secret(bytes.fromhex(self.masking_key), share_holders, self.threshold)
         return {
-            holder: self._encrypt(holder, [seed_shares[holder], key_shares[holder]])
-            for holder in holders
+            share_holder: self._encrypt(
+                share_holder, [seed_shares[share_holder], key_shares[share_holder]]
+            )
+            for share_holder in share_holders
         }
 
     def mask(self, encoded: Integers, partners: list[int], modulus_bits: ModulusBits) -> Integers:
@@ -113,13 +115,19 @@ class Participant(BaseModel):
             partners: Clients that shared, this one included.
             modulus_bits: Bits of an integer.
         """
-        masked = encoded + mask_stream(bytes.fromhex(self.own_seed), len(encoded), modulus_bits)
+        masked_vector = encoded + mask_stream(
+            bytes.fromhex(self.own_seed), len(encoded), modulus_bits
+        )
         for partner in partners:
-            if partner == self.number:
+            if partner == self.client_number:
                 continue
-            stream = mask_stream(self._pair_seed(partner), len(encoded), modulus_bits)
-            masked = masked + stream if partner > self.number else masked - stream
-        return masked
+            mask_values = mask_stream(self._pair_seed(partner), len(encoded), modulus_bits)
+            masked_vector = (
+                masked_vector + mask_values
+                if partner > self.client_number
+                else masked_vector - mask_values
+            )
+        return masked_vector
 
     def unmask(
         self, survivors: list[int], dropped: list[int], received: dict[int, str]
@@ -147,34 +155,36 @@ class Participant(BaseModel):
         shares = {sender: self._decrypt(sender, received[sender]) for sender in received}
         return UnmaskingShares(
             seeds={survivor: shares[survivor][0] for survivor in survivors},
-            keys={peer: shares[peer][1] for peer in dropped},
+            keys={peer_number: shares[peer_number][1] for peer_number in dropped},
         )
 
-    def save(self, path: Path) -> None:
+    def save(self, file_path: Path) -> None:
         """Write the state to a file of the client, readable by its owner only."""
-        private_folder(path.parent)
-        write_json(path, json.loads(self.model_dump_json()))
-        path.chmod(0o600)
+        private_folder(file_path.parent)
+        write_json(file_path, json.loads(self.model_dump_json()))
+        file_path.chmod(0o600)
 
-    def _pair_seed(self, peer: int) -> bytes:
+    def _pair_seed(self, peer_number: int) -> bytes:
         return agreed_key(
             bytes.fromhex(self.masking_key),
-            bytes.fromhex(self.peers[peer].masking),
-            pair_purpose(self.session, self.number, peer),
+            bytes.fromhex(self.peer_keys[peer_number].masking),
+            pair_purpose(self.session, self.client_number, peer_number),
         )
 
     def _encrypt(self, receiver: int, shares: list[int]) -> str:
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = self._cipher(receiver, self.number, receiver).encrypt(
+        sealed_shares = self._cipher(receiver, self.client_number, receiver).encrypt(
             nonce, json.dumps(shares).encode(), None
         )
-        return (nonce + sealed).hex()
+        return (nonce + sealed_shares).hex()
 
     def _decrypt(self, sender: int, message: str) -> list[int]:
         content = bytes.fromhex(message)
-        nonce, sealed = content[:_NONCE_BYTES], content[_NONCE_BYTES:]
+        nonce, sealed_shares = content[:_NONCE_BYTES], content[_NONCE_BYTES:]
         try:
-            opened = self._cipher(sender, sender, self.number).decrypt(nonce, sealed, None)
+            opened = self._cipher(sender, sender, self.client_number).decrypt(
+                nonce, sealed_shares, None
+            )
         except InvalidTag as error:
             raise DataError(
                 "A share was changed on its way",
@@ -183,17 +193,18 @@ class Participant(BaseModel):
             ) from error
         return [int(share) for share in json.loads(opened)]
 
-    def _cipher(self, peer: int, sender: int, receiver: int) -> ChaCha20Poly1305:
+    def _cipher(self, peer_number: int, sender: int, receiver: int) -> ChaCha20Poly1305:
         purpose = f"shares {self.session} {sender} {receiver}".encode()
         return ChaCha20Poly1305(
             agreed_key(
                 bytes.fromhex(self.encryption_key),
-                bytes.fromhex(self.peers[peer].encryption),
+                bytes.fromhex(self.peer_keys[peer_number].encryption),
                 purpose,
             )
         )
 
 
-def pair_purpose(session: str, number: int, peer: int) -> bytes:
+def pair_purpose(session: str, client_number: int, peer_number: int) -> bytes:
     """Purpose of the key of the mask of two clients, the same for both."""
-    return f"mask {session} {min(number, peer)} {max(number, peer)}".encode()
+    first_number, last_number = sorted((client_number, peer_number))
+    return f"mask {session} {first_number} {last_number}".encode()

@@ -14,12 +14,12 @@ PRIME: Final = 2**521 - 1
 """Order of the field, a Mersenne prime above every key of 32 bytes."""
 
 
-def split_secret(secret: bytes, holders: list[int], threshold: int) -> dict[int, int]:
+def split_secret(secret_value: bytes, share_holders: list[int], threshold: int) -> dict[int, int]:
     """Shares of a secret.
 
     Args:
-        secret: At most 64 bytes; its length is not part of the shares.
-        holders: Numbers of those who get a share, 0 or more.
+        secret_value: At most 64 bytes; its length is not part of the shares.
+        share_holders: Numbers of those who get a share, 0 or more.
         threshold: Shares that are needed.
 
     Returns:
@@ -30,9 +30,11 @@ def split_secret(secret: bytes, holders: list[int], threshold: int) -> dict[int,
         >>> join_shares({0: shares[0], 2: shares[2]}, 3)
         b'key'
     """
-    coefficients = [int.from_bytes(secret, "big")]
+    coefficients = [int.from_bytes(secret_value, "big")]
     coefficients += [secrets.randbelow(PRIME) for _ in range(threshold - 1)]
-    return {holder: _polynomial(coefficients, holder + 1) for holder in holders}
+    return {
+        share_holder: _polynomial(coefficients, share_holder + 1) for share_holder in share_holders
+    }
 
 
 def join_shares(shares: Mapping[int, int], n_bytes: int) -> bytes:
@@ -45,26 +47,26 @@ def join_shares(shares: Mapping[int, int], n_bytes: int) -> bytes:
     Raises:
         DataError: The shares are too few, or not of one secret.
     """
-    secret = 0
-    for holder, share in shares.items():
+    secret_value = 0
+    for share_holder, share in shares.items():
         numerator, denominator = 1, 1
         for other in shares:
-            if other != holder:
+            if other != share_holder:
                 numerator = numerator * (other + 1) % PRIME
-                denominator = denominator * (other - holder) % PRIME
-        secret = (secret + share * numerator * pow(denominator, -1, PRIME)) % PRIME
-    if secret >= 1 << (8 * n_bytes):
+                denominator = denominator * (other - share_holder) % PRIME
+        secret_value = (secret_value + share * numerator * pow(denominator, -1, PRIME)) % PRIME
+    if secret_value >= 1 << (8 * n_bytes):
         raise DataError(
             "Shares do not give a key",
             received=f"{len(shares)} shares",
             way_out="Lower federation.quorum_share, or find the client that shares wrongly",
         )
-    return secret.to_bytes(n_bytes, "big")
+    return secret_value.to_bytes(n_bytes, "big")
 
 
 def _polynomial(coefficients: list[int], abscissa: int) -> int:
     """Value of a polynomial, constant term first, by Horner's rule."""
     value = 0
-    for coefficient in reversed(coefficients):
-        value = (value * abscissa + coefficient) % PRIME
+    for field_coefficient in reversed(coefficients):
+        value = (value * abscissa + field_coefficient) % PRIME
     return value

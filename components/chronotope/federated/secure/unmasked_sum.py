@@ -32,24 +32,30 @@ def unmasked_sum(
     Raises:
         DataError: Shares are too few or wrong.
     """
-    total, length = masked_sum, len(masked_sum)
-    answers = shares_by_client.values()
-    survivors = sorted({survivor for answer in answers for survivor in answer.seeds})
-    dropped = sorted({client for answer in answers for client in answer.keys})
+    vector_total, n_integers = masked_sum, len(masked_sum)
+    client_answers = shares_by_client.values()
+    survivors = sorted({survivor for answer in client_answers for survivor in answer.seeds})
+    dropped = sorted({client for answer in client_answers for client in answer.keys})
     for survivor in survivors:
-        seed = _joined((holder, a.seeds.get(survivor)) for holder, a in shares_by_client.items())
-        total = total - mask_stream(seed, length, modulus_bits)
+        seed = _joined(
+            (share_holder, a.seeds.get(survivor)) for share_holder, a in shares_by_client.items()
+        )
+        vector_total = vector_total - mask_stream(seed, n_integers, modulus_bits)
     for client in dropped:
-        key = _joined((holder, a.keys.get(client)) for holder, a in shares_by_client.items())
+        key = _joined(
+            (share_holder, a.keys.get(client)) for share_holder, a in shares_by_client.items()
+        )
         for survivor in survivors:
             purpose = pair_purpose(session, client, survivor)
             seed = agreed_key(key, bytes.fromhex(keys[survivor].masking), purpose)
-            stream = mask_stream(seed, length, modulus_bits)
+            mask_values = mask_stream(seed, n_integers, modulus_bits)
             # what the survivor added for a later number, or subtracted for an earlier one
-            total = total - stream if client > survivor else total + stream
-    return total
+            vector_total = (
+                vector_total - mask_values if client > survivor else vector_total + mask_values
+            )
+    return vector_total
 
 
 def _joined(shares: Iterable[tuple[int, int | None]]) -> bytes:
-    known = {holder: share for holder, share in shares if share is not None}
+    known = {share_holder: share for share_holder, share in shares if share is not None}
     return join_shares(known, KEY_BYTES)

@@ -43,14 +43,14 @@ def simulate_clients(features: Path, settings: FederatedSettings, run_dir: Path)
     user_idx = catalog.users.index(events[c.USER_ID])
     seed = settings.training.training.seed
     if settings.by not in SPLITS and settings.by in events.column_names:
-        levels = _levels_of_users(events[settings.by], user_idx, catalog.users.size)
-        clients = balanced_groups(levels, np.unique(log.user_idx), settings.n_clients, seed)
+        user_levels = _levels_of_users(events[settings.by], user_idx, catalog.users.size)
+        clients = balanced_groups(user_levels, np.unique(log.user_idx), settings.n_clients, seed)
     else:
         clients = split_users(log, catalog, settings.by, settings.n_clients, seed)
     client_of_event = clients[user_idx]
     items = lake.read("items") if lake.exists("items") else None
     for client in simulated_clients(run_dir, settings.n_clients):
-        own_events = events.filter(pa.array(client_of_event == client.number))
+        own_events = events.filter(pa.array(client_of_event == client.client_number))
         if not len(own_events):
             raise NotEnoughData(
                 "A simulated client has no events",
@@ -72,7 +72,7 @@ def simulated_clients(run_dir: Path, n_clients: int) -> tuple[ClientFolder, ...]
         n_clients: Number of clients.
     """
     folder = run_dir / CLIENTS_FOLDER
-    names = [f"client-{number:02d}" for number in range(n_clients)]
+    names = [f"client-{client_number:02d}" for client_number in range(n_clients)]
     return tuple(ClientFolder(n, name, folder / name) for n, name in enumerate(names))
 
 
@@ -89,8 +89,8 @@ def _levels_of_users(
     encoded = pc.fill_null(pc.cast(values, pa.string()), "").combine_chunks().dictionary_encode()
     codes = np.asarray(encoded.indices.to_numpy(zero_copy_only=False), np.int64)
     n_levels = len(encoded.dictionary)
-    pairs, counts = np.unique(user_idx.astype(np.int64) * n_levels + codes, return_counts=True)
-    order = np.argsort(counts, kind="stable")  # the most frequent one is written last
-    levels = np.zeros(n_users, np.int64)
-    levels[pairs[order] // n_levels] = pairs[order] % n_levels
-    return levels
+    item_pairs, counts = np.unique(user_idx.astype(np.int64) * n_levels + codes, return_counts=True)
+    client_order = np.argsort(counts, kind="stable")  # the most frequent one is written last
+    user_levels = np.zeros(n_users, np.int64)
+    user_levels[item_pairs[client_order] // n_levels] = item_pairs[client_order] % n_levels
+    return user_levels

@@ -54,22 +54,26 @@ def federate(
         if settings.clients
         else simulated_clients(run_dir, settings.n_clients)
     )
-    spec = _specification(log, catalog.n_items, settings, run_dir, len(clients))
+    federation_spec = _specification(log, catalog.n_items, settings, run_dir, len(clients))
     store, dataset = open_store(settings.training.workspace.mlruns), run_dir.parent.name
     tags = {"dataset": dataset, **lineage(features, settings.used_training(), run_dir)}
     with (
         store.run(dataset, f"federation {run_dir.name}", tags=tags) as tracker,
-        open_client_pool(settings.training.engine, len(clients)) as pool,
+        open_client_pool(settings.training.engine, len(clients)) as client_pool,
     ):
         coordinator = Coordinator(
-            spec,
+            federation_spec,
             catalog,
-            Aggregator(spec, clients, pool),
+            Aggregator(federation_spec, clients, client_pool),
             _round_logger(tracker, on_round),
         )
         federated = coordinator.run()
     model = FederatedRecommender(
-        federated, catalog, spec.model, spec.training, spec.bins.edge_s(spec.bins.n_bins)
+        federated,
+        catalog,
+        federation_spec.model,
+        federation_spec.training,
+        federation_spec.time_bins.edge_s(federation_spec.time_bins.n_bins),
     )
     model_path = run_dir / MODEL_FILE
     model.save(model_path)
@@ -85,7 +89,7 @@ def _specification(
     return FederationSpec(
         dataset=run_dir.parent.name,
         broadcast=(run_dir / FEDERATION_FOLDER).resolve(),
-        bins=TimeBins.covering(int(log.occurred_s.min()), train_end_s, n_items),
+        time_bins=TimeBins.covering(int(log.occurred_s.min()), train_end_s, n_items),
         model=training.model,
         training=training.training,
         federation=settings.federation,
@@ -99,19 +103,19 @@ def _round_logger(
     """Function that logs an aggregation to MLflow and passes it on."""
     step = 0
 
-    def log_round(record: RoundRecord) -> None:
+    def log_round(round_record: RoundRecord) -> None:
         nonlocal step
         figures = {
-            "federated_later_loss": record.later_loss,
-            "federated_update_norm": record.update_norm,
-            "federated_answers": float(record.n_answers),
-            "federated_mb_per_client": record.mb_per_client,
+            "federated_later_loss": round_record.later_loss,
+            "federated_update_norm": round_record.update_norm,
+            "federated_answers": float(round_record.n_answers),
+            "federated_mb_per_client": round_record.mb_per_client,
         }
         known_figures = {name: value for name, value in figures.items() if value is not None}
         tracker.metrics(known_figures, step=step)
         step += 1
         if on_round is not None:
-            on_round(record)
+            on_round(round_record)
 
     return log_round
 
@@ -122,7 +126,7 @@ def _summary(
     model_path: Path,
     clients: tuple[ClientFolder, ...],
 ) -> FederationSummary:
-    n_rounds = sum(record.update_norm is not None for record in federated.rounds)
+    n_rounds = sum(round_record.update_norm is not None for round_record in federated.rounds)
     return FederationSummary(
         model=model_path,
         n_clients=len(clients),

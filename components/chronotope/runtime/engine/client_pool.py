@@ -136,10 +136,10 @@ class RayPool:
 
         n_cpus = ray.cluster_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
         self._n_actors = min(n_clients, max(1, int(n_cpus / config.task_cpus)))
-        self._host: Any = ray.remote(_ClientHost).options(
+        host_class: Any = ray.remote(_ClientHost).options(
             num_cpus=config.task_cpus, max_restarts=config.max_retries
         )
-        self._actors = [self._host.remote() for _ in range(self._n_actors)]
+        self._actors: list[Any] = [host_class.remote() for _ in range(self._n_actors)]
 
     def call(
         self,
