@@ -1,6 +1,6 @@
 """Accuracy of a federation of non-IID clients over that of one training on all their events."""
 
-import tempfile
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,13 +32,14 @@ SPLIT_BY_DATASET: Final = {"foursquare_nyc": "place"}
 """How users are divided; elsewhere by taste."""
 
 FEDERATIONS: Final = {
-    "federated_share": FederationConfig(),
+    "federated_share": FederationConfig(aggregation=AggregationConfig(secure=False)),
     "federated_share_faults": FederationConfig(
         aggregation=AggregationConfig(secure=False, rule="trimmed_mean"),
         faults=FaultConfig(drop_share=1 / 3, poison_share=0.1),
     ),
 }
-"""Settings of each measure."""
+"""Settings of each measure. Secure aggregation gives the sums of the first, as tests hold; its
+masks would take most of the time here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,10 @@ class FederatedTask:
         return TrainingConfig(seed=self.seed)
 
 
-def federated_rows(name: str, log: EventLog, catalog: Catalog, end_s: int, seed: int) -> list[Row]:
-    """A row for each federation, and the skew of its clients in the note.
+def make_federated_task(
+    name: str, log: EventLog, catalog: Catalog, end_s: int, seed: int
+) -> FederatedTask:
+    """Divide the users of a log among clients.
 
     Args:
         name: Name of the data set.
@@ -67,60 +70,75 @@ def federated_rows(name: str, log: EventLog, catalog: Catalog, end_s: int, seed:
         end_s: End of the training events, UTC seconds.
         seed: Seed of division, training and targets.
     """
-    kind = SPLIT_BY_DATASET.get(name, "taste")
-    past = log.before(end_s)
-    clients = split_users(past, catalog, kind, N_CLIENTS, seed)
-    task = FederatedTask(name, log, catalog, end_s, seed, clients)
+    split_kind = SPLIT_BY_DATASET.get(name, "taste")
+    clients = split_users(log.before(end_s), catalog, split_kind, N_CLIENTS, seed)
+    return FederatedTask(name, log, catalog, end_s, seed, clients)
+
+
+def federated_rows(task: FederatedTask, work: Path) -> list[Row]:
+    """A row for each federation, and the skew of its clients in the note.
+
+    Args:
+        task: Log and division.
+        work: Folder of the federations; one that was killed continues.
+    """
+    log, catalog, end_s = task.log, task.catalog, task.end_s
     last_s = int(log.occurred_s.max()) + 1
-    targets = targets_between(log, end_s, last_s, max_targets=MAX_TARGETS, seed=seed)
+    targets = targets_between(log, end_s, last_s, max_targets=MAX_TARGETS, seed=task.seed)
+    ndcg_by_measure = {
+        measure: _ndcg(federated_model(task, federation, work), log, targets, catalog)
+        for measure, federation in FEDERATIONS.items()
+    }
     central_model = ChronotopeRecommender(ModelConfig(content=False), task.training())
-    central = _ndcg(central_model.fit(past, catalog), log, targets, catalog)
-    rows = []
-    for measure, federation in FEDERATIONS.items():
-        model = federated_model(task, federation)
-        values = _ndcg(model, log, targets, catalog)
+    central = _ndcg(central_model.fit(log.before(end_s), catalog), log, targets, catalog)
+    split_kind = SPLIT_BY_DATASET.get(task.name, "taste")
+    table_rows = []
+    for measure, values in ndcg_by_measure.items():
         share = bootstrap_interval(values / float(central.mean()), log.user_idx[targets])
-        rows.append(
+        table_rows.append(
             {
-                "dataset": name,
+                "dataset": task.name,
                 "measure": measure,
                 "value": round(share.estimate, 4),
                 "low": round(share.low, 4),
                 "high": round(share.high, 4),
-                "note": f"of NDCG@10 {central.mean():.4f}; {N_CLIENTS} clients by {kind}, "
-                f"{skew_text(task)}; {rounds_text(federation)}",
+                "note": f"of NDCG@10 {central.mean():.4f}; {N_CLIENTS} clients by {split_kind}, "
+                f"{skew_text(task)}; {rounds_text(FEDERATIONS[measure])}",
             }
         )
-    return rows
+    return table_rows
 
 
-def federated_model(task: FederatedTask, federation: FederationConfig) -> FederatedRecommender:
+def federated_model(
+    task: FederatedTask, federation: FederationConfig, work: Path
+) -> FederatedRecommender:
     """Model of a federation whose clients have their users' events in folders of their own.
 
     Args:
         task: Log and division.
         federation: Settings.
+        work: Parent of the folder of the federation.
     """
     past = task.log.before(task.end_s)
-    bins = TimeBins.covering(int(past.occurred_s.min()), task.end_s, task.catalog.n_items)
-    with tempfile.TemporaryDirectory() as work:
-        clients = tuple(
-            ClientFolder(number, f"client-{number:02d}", Path(work) / f"client-{number:02d}")
-            for number in range(N_CLIENTS)
-        )
-        for client in clients:
-            is_own = task.client_of_user[past.user_idx] == client.number
-            save_log(past.take(is_own), client.state(task.name) / LOG_FILE)
-        model = ModelConfig(content=False)
-        spec = FederationSpec(
-            task.name, Path(work) / "run", bins, model, task.training(), federation, N_CLIENTS
-        )
-        with open_client_pool(EngineConfig(kind="processes", n_workers=2), N_CLIENTS) as pool:
-            coordinator = Coordinator(spec, task.catalog, Aggregator(spec, clients, pool))
-            federated = coordinator.run()
-    for record in federated.rounds:
-        print(record.name, record.n_answers, record.later_loss, record.update_norm, record.seconds)
-    return FederatedRecommender(federated, task.catalog, model, task.training(), task.end_s)
+    time_bins = TimeBins.covering(int(past.occurred_s.min()), task.end_s, task.catalog.n_items)
+    identity = f"{federation.model_dump_json()} {len(past)} {task.end_s} {task.seed}"
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    folder = work.resolve() / "federated" / task.name / digest
+    clients = tuple(
+        ClientFolder(client_number, f"client-{client_number:02d}", folder / str(client_number))
+        for client_number in range(N_CLIENTS)
+    )
+    for client in clients:
+        is_own = task.client_of_user[past.user_idx] == client.client_number
+        save_log(past.take(is_own), client.state(task.name) / LOG_FILE)
+    model, training = ModelConfig(content=False), task.training()
+    federation_spec = FederationSpec(
+        task.name, folder / "run", time_bins, model, training, federation, N_CLIENTS
+    )
+    with open_client_pool(EngineConfig(), N_CLIENTS) as client_pool:
+        aggregator = Aggregator(federation_spec, clients, client_pool)
+        federated = Coordinator(federation_spec, task.catalog, aggregator).run()
+    return FederatedRecommender(federated, task.catalog, training, task.end_s)
 
 
 def skew_text(task: FederatedTask) -> str:
@@ -128,8 +146,8 @@ def skew_text(task: FederatedTask) -> str:
     past = task.log.before(task.end_s)
     overall = np.bincount(past.item_idx, minlength=task.catalog.n_items) / len(past)
     sizes, distances = [], []
-    for number in range(N_CLIENTS):
-        own = past.item_idx[task.client_of_user[past.user_idx] == number]
+    for client_number in range(N_CLIENTS):
+        own = past.item_idx[task.client_of_user[past.user_idx] == client_number]
         share = np.bincount(own, minlength=task.catalog.n_items) / max(1, len(own))
         sizes.append(len(own))
         distances.append(0.5 * float(np.abs(share - overall).sum()))
@@ -142,8 +160,8 @@ def skew_text(task: FederatedTask) -> str:
 def rounds_text(federation: FederationConfig) -> str:
     """Rounds, aggregation and faults in words."""
     aggregation, faults = federation.aggregation, federation.faults
-    kind = "secure mean" if aggregation.secure else aggregation.rule
-    text = f"{federation.rounds} rounds, {kind}"
+    kind = aggregation.rule.replace("_", " ")
+    text = f"at most {federation.rounds} rounds, {kind}"
     if faults.drop_share or faults.poison_share:
         text += f", {faults.drop_share:.0%} dropped, {faults.poison_share:.0%} poisoned"
     return text

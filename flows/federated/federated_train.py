@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import (
@@ -129,19 +130,21 @@ def show_rounds(dataset: str, federation: FederationSummary) -> None:
         dataset: Name of the dataset.
         federation: The finished federation.
     """
-    rows = [
+    table_rows = [
         {
-            "round": record.name,
-            "answers": record.n_answers,
-            "failures": ", ".join(f"{n} x {why}" for why, n in record.failures.items()),
-            "later loss": "" if record.later_loss is None else round(record.later_loss, 4),
-            "MB a client": round(record.mb_per_client, 2),
-            "seconds": round(record.seconds, 1),
+            "round": round_record.name,
+            "answers": round_record.n_answers,
+            "failures": ", ".join(f"{n} x {why}" for why, n in round_record.failures.items()),
+            "later loss": ""
+            if round_record.later_loss is None
+            else round(round_record.later_loss, 4),
+            "MB a client": round(round_record.mb_per_client, 2),
+            "seconds": round(round_record.seconds, 1),
         }
-        for record in federation.rounds
+        for round_record in federation.rounds
     ]
     create_table_artifact(
-        markdown_rows(rows),
+        markdown_rows(table_rows),
         key=f"federated-{dataset.replace('_', '-')}",
         description=federation.aggregation,
     )
@@ -155,15 +158,16 @@ class _Progress:
         self._n_sections = training.n_rounds + 6
         self._n_rounds = federation.rounds + federation.discovery_rounds + 3
         self._sections, self._rounds = 0, 0
-        self._artifact_id = create_progress_artifact(
+        artifact_id: Any = create_progress_artifact(
             progress=0.0,
             key=f"federated-progress-{dataset.replace('_', '-')}",
             description="Counts, then rounds of training",
         )
+        self._artifact_id: UUID = artifact_id  # typed as a coroutine as well
 
-    def __call__(self, record: RoundRecord) -> None:
+    def __call__(self, round_record: RoundRecord) -> None:
         """Take an aggregation into account."""
-        if record.name.startswith("counts"):
+        if round_record.name.startswith("counts"):
             self._sections += 1
         else:
             self._rounds += 1
@@ -174,5 +178,8 @@ class _Progress:
         progress = _SECTIONS_SHARE * counted + (100.0 - _SECTIONS_SHARE) * trained
         update_progress_artifact(self._artifact_id, progress=progress)
         get_run_logger().info(
-            "%s: %s answers, later loss %s", record.name, record.n_answers, record.later_loss
+            "%s: %s answers, later loss %s",
+            round_record.name,
+            round_record.n_answers,
+            round_record.later_loss,
         )

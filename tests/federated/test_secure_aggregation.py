@@ -14,40 +14,45 @@ from chronotope.federated.secure.unmasked_sum import unmasked_sum
 N_CLIENTS, THRESHOLD = 5, 3
 
 
-def _aggregate(vectors: np.ndarray, dropped: list[int]) -> tuple[np.ndarray, np.ndarray]:
+def _aggregate(client_vectors: np.ndarray, dropped: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Sum by the protocol, and what the server saw of the first survivor."""
     participants = {
-        number: Participant(session="test", number=number, threshold=THRESHOLD)
-        for number in range(len(vectors))
+        client_number: Participant(session="test", client_number=client_number, threshold=THRESHOLD)
+        for client_number in range(len(client_vectors))
     }
-    keys = {number: participant.advertise() for number, participant in participants.items()}
-    messages = {number: p.share(keys) for number, p in participants.items()}
-    survivors = [number for number in participants if number not in dropped]
-    masked = {
-        number: participants[number].mask(encode(vectors[number], 24, 64), list(participants), 64)
-        for number in survivors
+    keys = {
+        client_number: participant.advertise()
+        for client_number, participant in participants.items()
     }
-    answers = {
-        number: participants[number].unmask(
-            survivors, dropped, {sender: messages[sender][number] for sender in participants}
+    messages = {client_number: p.share(keys) for client_number, p in participants.items()}
+    survivors = [client_number for client_number in participants if client_number not in dropped]
+    masked_vector = {
+        client_number: participants[client_number].mask(
+            encode(client_vectors[client_number], 24, 64), list(participants), 64
         )
-        for number in survivors[:THRESHOLD]
+        for client_number in survivors
     }
-    total = np.sum(list(masked.values()), axis=0, dtype=np.uint64)
-    sums = unmasked_sum(total, answers, keys, "test", 64)
-    return decode(sums, 24, 64), masked[survivors[0]]
+    client_answers = {
+        client_number: participants[client_number].unmask(
+            survivors, dropped, {sender: messages[sender][client_number] for sender in participants}
+        )
+        for client_number in survivors[:THRESHOLD]
+    }
+    vector_total = np.sum(list(masked_vector.values()), axis=0, dtype=np.uint64)
+    sums = unmasked_sum(vector_total, client_answers, keys, "test", 64)
+    return decode(sums, 24, 64), masked_vector[survivors[0]]
 
 
 @pytest.mark.parametrize("dropped", [[], [0], [4], [1, 3]], ids=["none", "first", "last", "two"])
 def test_the_sum_of_the_survivors_is_exact(dropped: list[int]) -> None:
-    vectors = np.random.default_rng(0).integers(-100, 100, (N_CLIENTS, 50)) / 16.0
-    sums, _ = _aggregate(vectors, dropped)
-    assert sums == pytest.approx(np.delete(vectors, dropped, axis=0).sum(0), abs=0.0)
+    client_vectors = np.random.default_rng(0).integers(-100, 100, (N_CLIENTS, 50)) / 16.0
+    sums, _ = _aggregate(client_vectors, dropped)
+    assert sums == pytest.approx(np.delete(client_vectors, dropped, axis=0).sum(0), abs=0.0)
 
 
 def test_the_server_sees_uniform_numbers() -> None:
-    _, masked = _aggregate(np.zeros((N_CLIENTS, 4_000)), [])
-    top_bytes = np.bincount((masked >> np.uint64(56)).astype(int), minlength=256)
+    _, masked_vector = _aggregate(np.zeros((N_CLIENTS, 4_000)), [])
+    top_bytes = np.bincount((masked_vector >> np.uint64(56)).astype(int), minlength=256)
     # chi-squared with 255 degrees of freedom: mean 255, deviation 22.6
     assert ((top_bytes - 4_000 / 256) ** 2 / (4_000 / 256)).sum() < 400
 
@@ -60,10 +65,10 @@ def test_too_few_shares_do_not_give_the_secret() -> None:
 
 
 def test_a_client_never_reveals_both_masks_of_a_peer() -> None:
-    participant = Participant(session="s", number=0, threshold=2)
-    others = [Participant(session="s", number=n, threshold=2) for n in (1, 2)]
-    keys = {p.number: p.advertise() for p in (participant, *others)}
-    received = {p.number: p.share(keys)[0] for p in (participant, *others)}
+    participant = Participant(session="s", client_number=0, threshold=2)
+    others = [Participant(session="s", client_number=n, threshold=2) for n in (1, 2)]
+    keys = {p.client_number: p.advertise() for p in (participant, *others)}
+    received = {p.client_number: p.share(keys)[0] for p in (participant, *others)}
     with pytest.raises(DataError, match="refuses to unmask"):
         participant.unmask([0, 1], [1, 2], received)
     participant.unmask([0, 1], [2], received)
@@ -72,8 +77,8 @@ def test_a_client_never_reveals_both_masks_of_a_peer() -> None:
 
 
 def test_a_changed_share_is_found() -> None:
-    sender, receiver = (Participant(session="s", number=n, threshold=2) for n in (0, 1))
-    keys = {p.number: p.advertise() for p in (sender, receiver)}
+    sender, receiver = (Participant(session="s", client_number=n, threshold=2) for n in (0, 1))
+    keys = {p.client_number: p.advertise() for p in (sender, receiver)}
     messages = {0: sender.share(keys)[1], 1: receiver.share(keys)[1]}
     messages[0] = messages[0][:-1] + ("0" if messages[0][-1] != "0" else "1")
     with pytest.raises(DataError, match="changed on its way"):
@@ -81,7 +86,7 @@ def test_a_changed_share_is_found() -> None:
 
 
 def test_too_few_clients_are_refused() -> None:
-    alone = Participant(session="s", number=0, threshold=2)
+    alone = Participant(session="s", client_number=0, threshold=2)
     with pytest.raises(DataError, match="Too few clients"):
         alone.share({0: alone.advertise()})
 

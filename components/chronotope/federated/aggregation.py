@@ -35,7 +35,7 @@ class Answers:
     Attributes:
         vector_total: Sum of the vectors; None where single ones are known.
         client_vectors: Vector of each client; empty under secure aggregation.
-        survivors: Clients whose answers count.
+        surviving_clients: Clients whose answers count.
         failures: Why others do not, by client.
         n_bytes: Size of the answers of all clients.
     """
@@ -57,7 +57,8 @@ class Aggregator:
         client_pool: ClientPool,
     ) -> None:
         """Store references."""
-        self._spec, self._clients, self._pool = federation_spec, clients, client_pool
+        self.federation_spec = federation_spec
+        self._clients, self._pool = clients, client_pool
 
     def ask(self, client_order: Order) -> Answers:
         """Answers of the clients to an order.
@@ -68,85 +69,95 @@ class Aggregator:
         Raises:
             EngineError: Too few clients answer.
         """
-        session = f"{client_order.name} {secrets.token_hex(8)}"
+        session_name = f"{client_order.name} {secrets.token_hex(8)}"
         client_answers = Answers()
-        calls = {
-            client.client_number: ClientCall(client, self._spec, client_order, session)
+        client_calls = {
+            client.client_number: ClientCall(
+                client, self.federation_spec, client_order, session_name
+            )
             for client in self._clients
         }
-        if self._spec.federation.aggregation.secure:
-            self._ask_securely(calls, client_answers)
+        if self.federation_spec.federation.aggregation.secure:
+            self._ask_securely(client_calls, client_answers)
         else:
-            client_answers.client_vectors = self._call(answer_plain, calls, client_answers)
+            client_answers.client_vectors = self._call(answer_plain, client_calls, client_answers)
             client_answers.survivors = tuple(client_answers.client_vectors)
             client_answers.n_bytes = sum(
                 flat_vector.nbytes for flat_vector in client_answers.client_vectors.values()
             )
         return client_answers
 
-    def _ask_securely(self, calls: dict[int, ClientCall], client_answers: Answers) -> None:
-        keys = self._call(advertise_keys, calls, client_answers)
-        messages = self._call(share_secrets, _extended(calls, keys, keys=keys), client_answers)
-        partners = tuple(sorted(messages))
-        calls = _extended(calls, messages, keys=keys, partners=partners)
-        masked_vector = self._call(answer_masked, calls, client_answers)
-        survivors = tuple(sorted(masked_vector))
+    def _ask_securely(self, client_calls: dict[int, ClientCall], client_answers: Answers) -> None:
+        public_keys = self._call(advertise_keys, client_calls, client_answers)
+        share_messages = self._call(
+            share_secrets, _extended(client_calls, public_keys, keys=public_keys), client_answers
+        )
+        partners = tuple(sorted(share_messages))
+        client_calls = _extended(client_calls, share_messages, keys=public_keys, partners=partners)
+        masked_vector = self._call(answer_masked, client_calls, client_answers)
+        surviving_clients = tuple(sorted(masked_vector))
         dropped = tuple(
             client_number for client_number in partners if client_number not in masked_vector
         )
-        calls = {
+        client_calls = {
             client_number: _with(
-                calls[client_number],
+                client_calls[client_number],
                 dropped=dropped,
-                received={sender: messages[sender][client_number] for sender in partners},
+                received={sender: share_messages[sender][client_number] for sender in partners},
             )
-            for client_number in survivors
+            for client_number in surviving_clients
         }
-        shares = self._call(reveal_shares, calls, client_answers)
-        client_order = next(iter(calls.values())).client_order
+        revealed_shares = self._call(reveal_shares, client_calls, client_answers)
+        client_order = next(iter(client_calls.values())).client_order
         masked_sum = sum(masked_vector.values())
         vector_total = unmasked_sum(
-            masked_sum, shares, keys, next(iter(calls.values())).session, client_order.modulus_bits
+            masked_sum,
+            revealed_shares,
+            public_keys,
+            next(iter(client_calls.values())).session,
+            client_order.modulus_bits,
         )
         client_answers.vector_total = decode(
             vector_total, client_order.scale_bits, client_order.modulus_bits
         )
-        client_answers.survivors = survivors
+        client_answers.survivors = surviving_clients
         client_answers.n_bytes = sum(flat_vector.nbytes for flat_vector in masked_vector.values())
 
     def _call(
         self,
-        function: Callable[[ClientCall], Any],
-        calls: Mapping[int, ClientCall],
+        step_function: Callable[[ClientCall], Any],
+        client_calls: Mapping[int, ClientCall],
         client_answers: Answers,
     ) -> dict[int, Any]:
         """Results of a step by client; failures are added to the answers."""
-        call_outcomes = self._pool.call(function, calls, self._spec.federation.timeout_s)
+        call_outcomes = self._pool.call(
+            step_function, client_calls, self.federation_spec.federation.timeout_s
+        )
         failures = {
             client_number: outcome.failure for client_number, outcome in call_outcomes.items()
         }
         client_answers.failures |= {
             client_number: failure for client_number, failure in failures.items() if failure
         }
-        results = {
+        call_results = {
             client_number: outcome.result
             for client_number, outcome in call_outcomes.items()
             if not outcome.failure
         }
-        needed = self._spec.federation.threshold(self._spec.n_clients)
-        if len(results) < needed:
-            names = {client.client_number: client.name for client in self._clients}
+        needed = self.federation_spec.federation.threshold(self.federation_spec.n_clients)
+        if len(call_results) < needed:
+            parameter_names = {client.client_number: client.name for client in self._clients}
             failure_reasons = (
-                f"{names[client_number]}: {why}"
+                f"{parameter_names[client_number]}: {why}"
                 for client_number, why in client_answers.failures.items()
             )
             raise EngineError(
                 "Too few clients answered",
-                received=f"{len(results)} of {self._spec.n_clients}, needed {needed}; "
+                received=f"{len(call_results)} of {len(self._clients)}, needed {needed}; "
                 + "; ".join(failure_reasons),
                 way_out="Start the run again, which continues, or leave broken clients out",
             )
-        return results
+        return call_results
 
 
 def summed_counts(client_answers: Answers, aggregation: AggregationConfig) -> Float64:
@@ -177,11 +188,11 @@ class AggregatedUpdate:
     """Update of a round.
 
     Attributes:
-        update: Change of the parameters, shape (n_parameters,).
+        parameter_update: Change of the parameters, shape (n_parameters,).
         later_loss: Loss of the round's start on the clients' later targets; None if unknown.
     """
 
-    update: Float64
+    parameter_update: Float64
     later_loss: float | None
 
 
@@ -201,15 +212,15 @@ def aggregated_update(client_answers: Answers, aggregation: AggregationConfig) -
         [_own_update(flat_vector, aggregation.update_norm) for flat_vector in client_vectors]
     )
     if aggregation.rule == "median":
-        update = np.median(table_rows, axis=0)
+        parameter_update = np.median(table_rows, axis=0)
     else:
         n_cut = int(np.ceil(aggregation.trim_share * len(table_rows)))
         n_cut = min(n_cut, (len(table_rows) - 1) // 2)
-        update = np.sort(table_rows, axis=0)[n_cut : len(table_rows) - n_cut].mean(0)
+        parameter_update = np.sort(table_rows, axis=0)[n_cut : len(table_rows) - n_cut].mean(0)
     losses = [
         flat_vector[-2] / flat_vector[-1] for flat_vector in client_vectors if flat_vector[-1] > 0
     ]
-    return AggregatedUpdate(update, float(np.median(losses)) if losses else None)
+    return AggregatedUpdate(parameter_update, float(np.median(losses)) if losses else None)
 
 
 def _mean_update(vector_total: Float64) -> AggregatedUpdate:
@@ -229,11 +240,11 @@ def _bounded_sum(client_vectors: list[Float64], update_norm: float | None) -> Fl
 
 def _own_update(flat_vector: Float64, update_norm: float | None) -> Float64:
     """Update of one client, within the bound."""
-    update = flat_vector[:-N_FIGURES] / max(flat_vector[-N_FIGURES], 1e-12)
+    parameter_update = flat_vector[:-N_FIGURES] / max(flat_vector[-N_FIGURES], 1e-12)
     if update_norm is None:
-        return np.asarray(update, np.float64)
-    norm = max(1e-12, float(np.linalg.norm(update)))
-    return np.asarray(update * min(1.0, update_norm / norm), np.float64)
+        return np.asarray(parameter_update, np.float64)
+    norm = max(1e-12, float(np.linalg.norm(parameter_update)))
+    return np.asarray(parameter_update * min(1.0, update_norm / norm), np.float64)
 
 
 def _with(call: ClientCall, **changes: Any) -> ClientCall:
@@ -243,7 +254,9 @@ def _with(call: ClientCall, **changes: Any) -> ClientCall:
 
 
 def _extended(
-    calls: Mapping[int, ClientCall], numbers: Mapping[int, Any], **changes: Any
+    client_calls: Mapping[int, ClientCall], numbers: Mapping[int, Any], **changes: Any
 ) -> dict[int, ClientCall]:
     """Calls of some clients with further fields."""
-    return {client_number: _with(calls[client_number], **changes) for client_number in numbers}
+    return {
+        client_number: _with(client_calls[client_number], **changes) for client_number in numbers
+    }

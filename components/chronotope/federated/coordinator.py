@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +45,7 @@ from chronotope.federated.counts.client_counts import (
 )
 from chronotope.federated.counts.federated_priors import FederatedCounts
 from chronotope.federated.counts.plan import CountPlan, make_plan
+from chronotope.models.config import MIN_REPEAT_SHARE
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
 from chronotope.runtime.durable_files import read_json, write_json
@@ -62,6 +63,7 @@ MIN_RATE: Final = 0.05
 """Share of the learning rate in the last training round, about."""
 
 _ROUNDS_FILE: Final = "rounds.json"
+_EVENT_TABLES: Final = ("events", "first_events")
 
 
 class RoundRecord(BaseModel):
@@ -133,6 +135,7 @@ class Coordinator:
         if not (self._folder / CATALOGUE_FILE).exists():
             save_catalogue(self._catalog, self._folder / CATALOGUE_FILE)
         counts = self._count()
+        self._decide_model(counts)
         parameters = self._train_discovery(self._train())
         shared_net = new_network(self._spec.model, self._catalog, self._spec.training.seed)
         load_parameters(shared_net, parameters)
@@ -146,6 +149,18 @@ class Coordinator:
         last = len(counts.count_plan.moments) - 1
         priors = counts.priors(last, self._catalog, anchor_idx=anchor_idx)
         return FederatedModel(shared_net.eval(), priors, tuple(self._records))
+
+    def _decide_model(self, counts: FederatedCounts) -> None:
+        """Leave the kernels of returns out where hardly any client's events are returns."""
+        model = self._spec.model
+        if model.repeat_kernels is None:
+            totals = [counts.sum_tables[f"{BINS_SECTION}/{name}"].sum() for name in _EVENT_TABLES]
+            repeat_share = 1.0 - float(totals[1]) / max(1.0, float(totals[0]))
+            items_are_places = self._catalog.items_are_places or self._catalog.n_places <= 1
+            is_needed = not items_are_places or repeat_share >= MIN_REPEAT_SHARE
+            model = model.model_copy(update={"repeat_kernels": is_needed})
+        self._spec = replace(self._spec, model=model)
+        self._aggregator.federation_spec = self._spec
 
     def _count(self) -> FederatedCounts:
         paths = (self._folder / PLAN_FILE, self._folder / COUNTS_FILE)
@@ -242,13 +257,13 @@ class Coordinator:
             aggregated = aggregated_update(client_answers, self._spec.federation.aggregation)
             client_vectors = load_arrays(start)
             key = names_key(stage)
-            moved = {**client_vectors, key: client_vectors[key] + aggregated.update}
+            moved = {**client_vectors, key: client_vectors[key] + aggregated.parameter_update}
             self._keep(
                 client_order.name,
                 client_answers,
                 started_s,
                 aggregated.later_loss,
-                aggregated.update,
+                aggregated.parameter_update,
             )
             save_arrays(file_path, **moved)
         return file_path, self._loss_of(client_order.name)

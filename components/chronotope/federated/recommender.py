@@ -4,7 +4,6 @@ from typing import Self
 
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.federated.coordinator import FederatedModel
-from chronotope.models.config import ModelConfig
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 
@@ -16,7 +15,6 @@ class FederatedRecommender(ChronotopeRecommender):
         self,
         federated: FederatedModel,
         catalog: Catalog,
-        model: ModelConfig,
         training: TrainingConfig,
         seen_until_s: int,
     ) -> None:
@@ -25,11 +23,10 @@ class FederatedRecommender(ChronotopeRecommender):
         Args:
             federated: Result of a federation.
             catalog: The shared catalogue.
-            model: Configuration of the network.
             training: Configuration of the training.
             seen_until_s: End of the training, UTC seconds.
         """
-        super().__init__(model, training)
+        super().__init__(federated.shared_net.config, training)
         self._net, self._priors = federated.shared_net, federated.priors
         self._catalog, self._seen_until_s = catalog, seen_until_s
 

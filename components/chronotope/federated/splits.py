@@ -18,17 +18,17 @@ MAX_FACTORS: Final = 16
 
 
 def split_users(
-    log: EventLog, catalog: Catalog, by: str, n_clients: int, seed: int = 0
+    log: EventLog, catalog: Catalog, split_kind: str, n_clients: int, seed: int = 0
 ) -> npt.NDArray[np.int64]:
     """Client of each user, -1 for users without events, shape (n_users,).
 
     Args:
         log: All events.
         catalog: Their catalogue.
-        by: ``random``; ``place``, clusters of the users' mean coordinates, such as countries or
-            stores; ``taste``, clusters of the items they have; ``activity``, by their number of
-            events; or the name of an attribute of the users. A rare level is merged with others, a
-            frequent one divided, until there are as many groups as clients.
+        split_kind: ``random``; ``place``, clusters of the users' mean coordinates, such as
+            countries or stores; ``taste``, clusters of the items they have; ``activity``, by their
+            number of events; or the name of an attribute of the users. A rare level is merged with
+            others, a frequent one divided, until there are as many groups as clients.
         n_clients: Number of clients.
         seed: Seed of the division.
 
@@ -39,19 +39,23 @@ def split_users(
     users = np.unique(log.user_idx[log.user_idx > 0])
     if len(users) < n_clients:
         raise _too_few(len(users), n_clients)
-    clients = np.full(catalog.users.size, -1, np.int64)
+    client_of_user = np.full(catalog.users.size, -1, np.int64)
     random_generator = np.random.default_rng(seed)
-    if by == "random":
-        clients[users] = random_generator.permutation(np.arange(len(users)) % n_clients)
-    elif by == "activity":
+    if split_kind == "random":
+        client_of_user[users] = random_generator.permutation(np.arange(len(users)) % n_clients)
+    elif split_kind == "activity":
         client_order = np.argsort(np.bincount(log.user_idx)[users], kind="stable")
-        clients[users[client_order]] = np.arange(len(users)) * n_clients // len(users)
-    elif by in ("place", "taste"):
-        points = _mean_places(log, catalog, users) if by == "place" else _tastes(log, users, seed)
-        clients[users] = KMeans(n_clients, random_state=seed, n_init=1).fit_predict(points)
+        client_of_user[users[client_order]] = np.arange(len(users)) * n_clients // len(users)
+    elif split_kind in ("place", "taste"):
+        points = (
+            _mean_places(log, catalog, users)
+            if split_kind == "place"
+            else _tastes(log, users, seed)
+        )
+        client_of_user[users] = KMeans(n_clients, random_state=seed, n_init=1).fit_predict(points)
     else:
-        return balanced_groups(_levels(catalog, by), users, n_clients, seed)
-    return clients
+        return balanced_groups(_levels(catalog, split_kind), users, n_clients, seed)
+    return client_of_user
 
 
 def balanced_groups(
@@ -98,7 +102,7 @@ def _mean_places(log: EventLog, catalog: Catalog, users: npt.NDArray[np.integer]
     size = int(users.max()) + 1
     n_events = np.bincount(user_idx, minlength=size)[users]
     overall = (float(lat[is_located].mean()), float(lon[is_located].mean()))
-    means = [
+    mean_degrees = [
         np.where(
             n_events > 0,
             np.bincount(user_idx, degrees[is_located], minlength=size)[users]
@@ -107,7 +111,7 @@ def _mean_places(log: EventLog, catalog: Catalog, users: npt.NDArray[np.integer]
         )
         for degrees, center in zip((lat, lon), overall, strict=True)
     ]
-    return np.stack(means, axis=1)
+    return np.stack(mean_degrees, axis=1)
 
 
 def _tastes(log: EventLog, users: npt.NDArray[np.integer], seed: int) -> Float64:
@@ -117,23 +121,23 @@ def _tastes(log: EventLog, users: npt.NDArray[np.integer], seed: int) -> Float64
     has_item = sparse.csr_matrix((np.ones(len(row_idx)), (row_idx, item_idx)))
     has_item.data = np.log1p(has_item.data)
     n_factors = max(1, min(MAX_FACTORS, min(has_item.shape) - 1))
-    factors = TruncatedSVD(n_factors, random_state=seed).fit_transform(has_item)
-    lengths = np.linalg.norm(factors, axis=1, keepdims=True)
-    return np.asarray(factors / np.maximum(lengths, 1e-9), np.float64)
+    user_factors = TruncatedSVD(n_factors, random_state=seed).fit_transform(has_item)
+    lengths = np.linalg.norm(user_factors, axis=1, keepdims=True)
+    return np.asarray(user_factors / np.maximum(lengths, 1e-9), np.float64)
 
 
-def _levels(catalog: Catalog, by: str) -> Int64:
+def _levels(catalog: Catalog, split_kind: str) -> Int64:
     """Level of an attribute of each user, shape (n_users,)."""
     attributes = catalog.user_attributes
     columns = () if attributes is None else attributes.columns
-    names = [column.name for column in columns]
-    if attributes is None or by not in names:
+    parameter_names = [column.name for column in columns]
+    if attributes is None or split_kind not in parameter_names:
         raise ConfigError(
             "Clients cannot be divided by this attribute",
-            received=by,
-            way_out=f"Known are {', '.join((*SPLITS, *names))}",
+            received=split_kind,
+            way_out=f"Known are {', '.join((*SPLITS, *parameter_names))}",
         )
-    return np.asarray(attributes.codes[:, names.index(by)], np.int64)
+    return np.asarray(attributes.codes[:, parameter_names.index(split_kind)], np.int64)
 
 
 def _balanced(user_levels: Int64, n_clients: int, rng: np.random.Generator) -> Int64:

@@ -1,4 +1,4 @@
-"""The flow over a tiny city: clients from one lake, resumed after a kill; clients with own lakes."""
+"""The flow over a tiny city: resumed after a kill; clients may have lakes of their own."""
 
 from pathlib import Path
 from unittest.mock import patch
@@ -33,7 +33,11 @@ def settings(root: Path, **fields: object) -> FederatedSettings:
                 "training": training,
                 "max_fold_targets": 100,
                 "max_holdout_targets": 200,
-                "compression": {"n_runs": 10, "max_latency_ms": 10_000, "variants": ["int8_tables"]},
+                "compression": {
+                    "n_runs": 10,
+                    "max_latency_ms": 10_000,
+                    "variants": ["int8_tables"],
+                },
             },
             "federation": {"rounds": 2, "max_pair_items": 30},
             "n_clients": 4,
@@ -54,11 +58,11 @@ def test_a_killed_federation_continues_and_clients_may_have_lakes_of_their_own(
     dataset.write_text(CITY, encoding="utf-8")
     asked, ask = [], Aggregator.ask
 
-    def asking(self: Aggregator, order) -> object:
-        asked.append(order.name)
-        if order.name == "train round 1" and asked.count(order.name) == 1:
+    def asking(self: Aggregator, client_order) -> object:
+        asked.append(client_order.name)
+        if client_order.name == "train round 1" and asked.count(client_order.name) == 1:
             raise Killed
-        return ask(self, order)
+        return ask(self, client_order)
 
     with patch.object(Aggregator, "ask", asking), without_heartbeat():
         with pytest.raises(Killed):
@@ -73,7 +77,9 @@ def test_a_killed_federation_continues_and_clients_may_have_lakes_of_their_own(
     assert "no client sent rows" in first.report.card.read_text()
 
     run_dir = first.federation.model.parent
-    lakes = [Lake(path / "data" / "lake" / "east") for path in (run_dir / "clients").iterdir()]
+    lakes = [
+        Lake(file_path / "data" / "lake" / "east") for file_path in (run_dir / "clients").iterdir()
+    ]
     users = [set(lake.read("events")["user_id"].to_pylist()) for lake in lakes]
     assert sum(map(len, users)) == len(set.union(*users))  # a user is at one client only
 
@@ -82,5 +88,7 @@ def test_a_killed_federation_continues_and_clients_may_have_lakes_of_their_own(
     with without_heartbeat():
         second = federated_train(str(dataset), named, IngestSettings(**ingestion))
     assert not second.federation.is_simulated
-    losses = [[record.later_loss for record in of.federation.rounds] for of in (first, second)]
+    losses = [
+        [round_record.later_loss for round_record in of.federation.rounds] for of in (first, second)
+    ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)  # the same clients, the same sums

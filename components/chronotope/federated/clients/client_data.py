@@ -62,9 +62,9 @@ def save_catalogue(catalog: Catalog, file_path: Path) -> None:
         file_path: File that the clients read.
     """
     id_maps = {name: _texts(getattr(catalog, name)) for name in _ID_MAPS}
-    arrays = {name: getattr(catalog, name) for name in _ARRAYS}
+    stored_arrays = {name: getattr(catalog, name) for name in _ARRAYS}
     flags = {"items_are_places": np.array(catalog.items_are_places)}
-    save_arrays(file_path, **id_maps, **arrays, **flags)
+    save_arrays(file_path, **id_maps, **stored_arrays, **flags)
 
 
 def load_catalogue(file_path: Path, users: IdMap | None = None) -> Catalog:
@@ -77,15 +77,15 @@ def load_catalogue(file_path: Path, users: IdMap | None = None) -> Catalog:
     Raises:
         ArtifactError: The file is missing or damaged.
     """
-    arrays: dict[str, Any] = dict(load_arrays(file_path))
-    items_are_places = bool(arrays.pop("items_are_places"))
+    stored_arrays: dict[str, Any] = dict(load_arrays(file_path))
+    items_are_places = bool(stored_arrays.pop("items_are_places"))
     id_maps: dict[str, Any] = {
-        name: IdMap(pa.array(arrays.pop(name).tolist(), pa.string())) for name in _ID_MAPS
+        name: IdMap(pa.array(stored_arrays.pop(name).tolist(), pa.string())) for name in _ID_MAPS
     }
     return Catalog(
         users=users or IdMap(pa.array([], pa.string())),
         **id_maps,
-        **arrays,
+        **stored_arrays,
         items_are_places=items_are_places,
         item_title=np.full(id_maps["items"].size, "", np.str_),
     )
@@ -98,11 +98,11 @@ def save_log(log: EventLog, file_path: Path) -> None:
     file_path.chmod(0o600)
 
 
-def client_log(client: ClientFolder, dataset: str, catalogue_path: Path) -> EventLog:
+def client_log(client_folder: ClientFolder, dataset: str, catalogue_path: Path) -> EventLog:
     """Events of a client; items that the shared catalogue lacks are left out.
 
     Args:
-        client: The client.
+        client_folder: The client.
         dataset: Name of the dataset.
         catalogue_path: File of the shared catalogue.
 
@@ -110,36 +110,36 @@ def client_log(client: ClientFolder, dataset: str, catalogue_path: Path) -> Even
         SourceError: The client has neither a lake nor a log.
         NotEnoughData: None of its items is in the catalogue.
     """
-    log_path = client.state(dataset) / LOG_FILE
+    log_path = client_folder.state(dataset) / LOG_FILE
     if log_path.exists():
         return _read_log(log_path)
-    lake = Lake(client.lake(dataset))
+    lake = Lake(client_folder.lake(dataset))
     if not lake.exists("events"):
         raise SourceError(
             "A client has no lake of the dataset",
-            received=client.lake(dataset),
+            received=client_folder.lake(dataset),
             way_out="Ingest its events with `chronotope ingest --root`, or leave the client out",
         )
-    return _log_of_lake(lake, client.state(dataset), load_catalogue(catalogue_path))
+    return _log_of_lake(lake, client_folder.state(dataset), load_catalogue(catalogue_path))
 
 
 def _read_log(file_path: Path) -> EventLog:
-    arrays: dict[str, Any] = dict(load_arrays(file_path))
-    return EventLog(**arrays)
+    stored_arrays: dict[str, Any] = dict(load_arrays(file_path))
+    return EventLog(**stored_arrays)
 
 
 def _log_of_lake(lake: Lake, state_dir: Path, catalog: Catalog) -> EventLog:
     version = lake.table_version("events")
     noise_columns = lake.read("events", version, COLUMNS)
     is_kept, _ = filter_noise(noise_columns, NoiseConfig(), is_among(noise_columns, ()))
-    snapshot = build_features(
+    feature_snapshot = build_features(
         lake.reader("events", version, None if is_kept.all() else is_kept),
         lake.read("items") if lake.exists("items") else None,
         config=FeaturesConfig(items_are_places=catalog.items_are_places),
         out=private_folder(state_dir / "features"),
         data_version=str(version),
     )
-    log, own_catalog = load_features(snapshot.path)
+    log, own_catalog = load_features(feature_snapshot.path)
     shared_items = _translation(own_catalog.items, catalog.items)[log.item_idx]
     shared_places = (
         shared_items
@@ -155,14 +155,14 @@ def _log_of_lake(lake: Lake, state_dir: Path, catalog: Catalog) -> EventLog:
         session_idx=log.session_idx,
         value=log.value,
     )
-    known = translated.take(shared_items != UNKNOWN)
-    if not len(known):
+    known_events = translated.take(shared_items != UNKNOWN)
+    if not len(known_events):
         raise NotEnoughData(
             "No item of a client is in the shared catalogue",
             received=f"{own_catalog.n_items - 1} items",
             way_out="Use the same item ids everywhere",
         )
-    return known
+    return known_events
 
 
 cached_log = lru_cache(maxsize=32)(client_log)

@@ -54,18 +54,20 @@ def shared_names(shared_net: ChronotopeNet, *, is_discovery: bool) -> list[str]:
     ]
 
 
-def read_parameters(shared_net: ChronotopeNet, names: Sequence[str]) -> Float64:
+def read_parameters(shared_net: ChronotopeNet, parameter_names: Sequence[str]) -> Float64:
     """Parameters as one vector."""
     parameters = dict(shared_net.named_parameters())
-    values = [parameters[name].detach().reshape(-1) for name in names]
+    values = [parameters[name].detach().reshape(-1) for name in parameter_names]
     return torch.cat(values).double().numpy()
 
 
-def write_parameters(shared_net: ChronotopeNet, names: Sequence[str], flat_vector: Float64) -> None:
+def write_parameters(
+    shared_net: ChronotopeNet, parameter_names: Sequence[str], flat_vector: Float64
+) -> None:
     """Copy a vector of ``read_parameters`` into a network, in place."""
     parameters, position = dict(shared_net.named_parameters()), 0
     with torch.no_grad():
-        for name in names:
+        for name in parameter_names:
             parameter = parameters[name]
             part = flat_vector[position : position + parameter.numel()]
             parameter.copy_(torch.from_numpy(part).to(parameter.dtype).reshape(parameter.shape))
@@ -163,10 +165,10 @@ def train_network(
     rounds: Sequence[PrequentialRound],
     config: TrainingConfig,
     *,
-    names: Sequence[str],
+    parameter_names: Sequence[str],
     proximal: float,
     n_epochs: int,
-    epoch: int,
+    epoch_number: int,
 ) -> None:
     """Passes over a client's targets with AdamW, in place.
 
@@ -175,10 +177,10 @@ def train_network(
         log: Events of the client.
         rounds: Targets; none leave the network unchanged.
         config: Batches, and the learning rate of the round.
-        names: Parameters that move.
+        parameter_names: Parameters that move.
         proximal: Weight of FedProx's term, half the squared distance from the start.
         n_epochs: Number of passes.
-        epoch: Seeds order and dropout.
+        epoch_number: Seeds order and dropout.
     """
     if not rounds:
         return
@@ -186,15 +188,15 @@ def train_network(
         log, list(rounds), config, model_config=shared_net.config, is_training=True
     )
     module = NextEventModule(shared_net, config, n_steps=len(round_batches))
-    moving = {name: p for name, p in shared_net.named_parameters() if name in set(names)}
+    moving = {name: p for name, p in shared_net.named_parameters() if name in set(parameter_names)}
     start = {name: parameter.detach().clone() for name, parameter in moving.items()}
     local_optimizer = torch.optim.AdamW(
         moving.values(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
     shared_net.train()
     for round_number in range(n_epochs):
-        torch.manual_seed(10_007 * config.seed + epoch * n_epochs + round_number)
-        round_batches.set_epoch(epoch * n_epochs + round_number)
+        torch.manual_seed(10_007 * config.seed + epoch_number * n_epochs + round_number)
+        round_batches.set_epoch(epoch_number * n_epochs + round_number)
         for batch_idx, batch in enumerate(round_batches):
             local_optimizer.zero_grad()
             torch.autograd.backward(module.training_step(batch, batch_idx))
@@ -275,7 +277,7 @@ def train_discovery_head(
     config: TrainingConfig,
     *,
     rate_share: float,
-    epoch: int,
+    epoch_number: int,
 ) -> None:
     """One pass over a client's discoveries, in place; nothing but the head moves.
 
@@ -285,7 +287,7 @@ def train_discovery_head(
         time_slices: Training slices of ``discovery_slices``.
         config: Batches and candidates.
         rate_share: Share of the learning rates of a central training.
-        epoch: Seeds the order.
+        epoch_number: Seeds the order.
     """
     head = shared_net.discovery_head
     if head is None or not time_slices:
@@ -301,7 +303,7 @@ def train_discovery_head(
     round_batches = DiscoveryBatches(
         log, list(time_slices), config, model_config=shared_net.config, is_training=True
     )
-    round_batches.set_epoch(epoch)
+    round_batches.set_epoch(epoch_number)
     for round_number, batch in enumerate(round_batches, start=1):
         torch.autograd.backward(discovery_loss(shared_net, batch))
         if round_number % N_ACCUMULATED == 0 or round_number == len(round_batches):

@@ -110,7 +110,7 @@ class TrainOrder:
     def name(self) -> str:
         """Name of the aggregation."""
         kind = "measure" if self.rate_share == 0.0 else "round"
-        return f"{self.stage} {kind} {self.client_number}"
+        return f"{self.stage} {kind} {self.round_number}"
 
 
 Order = CountOrder | TrainOrder
@@ -188,7 +188,7 @@ def _update(log: EventLog, federation_spec: FederationSpec, client_order: TrainO
     shared_net = new_network(
         federation_spec.model, all_counts.catalog, federation_spec.training.seed
     )
-    names = shared_names(shared_net, is_discovery=client_order.stage == "discovery")
+    parameter_names = shared_names(shared_net, is_discovery=client_order.stage == "discovery")
     start = load_parameters(shared_net, client_order.parameters)
     config = _sampled_training(federation_spec, client_order)
     if client_order.stage == "discovery":
@@ -201,7 +201,7 @@ def _update(log: EventLog, federation_spec: FederationSpec, client_order: TrainO
                 targets.train,
                 config,
                 rate_share=client_order.rate_share,
-                epoch=client_order.round_number,
+                epoch_number=client_order.round_number,
             )
     else:
         targets = local_targets(log, all_counts, config)
@@ -212,19 +212,21 @@ def _update(log: EventLog, federation_spec: FederationSpec, client_order: TrainO
                 log,
                 targets.later if client_order.stage == "later" else targets.train,
                 config,
-                names=names,
+                parameter_names=parameter_names,
                 proximal=federation_spec.federation.proximal,
                 n_epochs=1
                 if client_order.stage == "later"
                 else federation_spec.federation.local_epochs,
-                epoch=client_order.round_number,
+                epoch_number=client_order.round_number,
             )
-    update = read_parameters(shared_net, names) - start[names_key(client_order.stage)]
-    return _weighted(update, targets, loss_sum, federation_spec, client_order)
+    parameter_update = (
+        read_parameters(shared_net, parameter_names) - start[names_key(client_order.stage)]
+    )
+    return _weighted(parameter_update, targets, loss_sum, federation_spec, client_order)
 
 
 def _weighted(
-    update: Float64,
+    parameter_update: Float64,
     targets: LocalTargets,
     loss_sum: float,
     federation_spec: FederationSpec,
@@ -236,17 +238,21 @@ def _weighted(
     """
     aggregation = federation_spec.federation.aggregation
     if aggregation.update_norm is not None:
-        length = max(1e-12, float(np.linalg.norm(update)))
-        update = np.asarray(update * min(1.0, aggregation.update_norm / length), np.float64)
+        length = max(1e-12, float(np.linalg.norm(parameter_update)))
+        parameter_update = np.asarray(
+            parameter_update * min(1.0, aggregation.update_norm / length), np.float64
+        )
     if aggregation.noise_multiplier:
         # so many clients make the noise at least
         n_sharing = federation_spec.federation.threshold(federation_spec.n_clients)
         deviation = aggregation.noise_multiplier * (aggregation.update_norm or 0.0)
-        noise = np.random.default_rng().normal(0.0, deviation / n_sharing**0.5, len(update))
-        return np.concatenate([update + noise, [1.0, 0.0, 0.0]])
+        noise = np.random.default_rng().normal(
+            0.0, deviation / n_sharing**0.5, len(parameter_update)
+        )
+        return np.concatenate([parameter_update + noise, [1.0, 0.0, 0.0]])
     weight = float(targets.n_targets(is_later=client_order.stage == "later"))
     n_later = float(targets.n_targets(is_later=True))
-    return np.concatenate([weight * update, [weight, loss_sum, n_later]])
+    return np.concatenate([weight * parameter_update, [weight, loss_sum, n_later]])
 
 
 def _sampled_training(federation_spec: FederationSpec, client_order: TrainOrder) -> TrainingConfig:

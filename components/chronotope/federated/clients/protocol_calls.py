@@ -52,70 +52,80 @@ class ClientCall:
     received: dict[int, str] = field(default_factory=dict)
 
 
-def advertise_keys(call: ClientCall) -> PublicKeys:
+def advertise_keys(client_call: ClientCall) -> PublicKeys:
     """Fresh keys of this aggregation; those of an earlier one are forgotten."""
     participant = Participant(
-        session=call.session,
-        client_number=call.client.client_number,
-        threshold=call.federation_spec.federation.threshold(call.federation_spec.n_clients),
+        session=client_call.session,
+        client_number=client_call.client.client_number,
+        threshold=client_call.federation_spec.federation.threshold(
+            client_call.federation_spec.n_clients
+        ),
     )
-    participant.save(_secrets_path(call))
+    participant.save(_secrets_path(client_call))
     return participant.advertise()
 
 
-def share_secrets(call: ClientCall) -> dict[int, str]:
+def share_secrets(client_call: ClientCall) -> dict[int, str]:
     """Encrypted shares of this client's secrets, by receiver."""
-    participant = _participant(call)
-    messages = participant.share(call.keys)
-    participant.save(_secrets_path(call))
+    participant = _participant(client_call)
+    messages = participant.share(client_call.keys)
+    participant.save(_secrets_path(client_call))
     return messages
 
 
-def answer_masked(call: ClientCall) -> Integers:
+def answer_masked(client_call: ClientCall) -> Integers:
     """The client's vector under its masks."""
-    _drop_if_simulated(call)
-    flat_vector = answer_order(call.client, call.federation_spec, call.client_order)
-    encoded = encode(flat_vector, call.client_order.scale_bits, call.client_order.modulus_bits)
-    return _participant(call).mask(encoded, list(call.partners), call.client_order.modulus_bits)
+    _drop_if_simulated(client_call)
+    flat_vector = answer_order(
+        client_call.client, client_call.federation_spec, client_call.client_order
+    )
+    encoded = encode(
+        flat_vector, client_call.client_order.scale_bits, client_call.client_order.modulus_bits
+    )
+    return _participant(client_call).mask(
+        encoded, list(client_call.partners), client_call.client_order.modulus_bits
+    )
 
 
-def answer_plain(call: ClientCall) -> Float64:
+def answer_plain(client_call: ClientCall) -> Float64:
     """The client's vector as it is."""
-    _drop_if_simulated(call)
-    return answer_order(call.client, call.federation_spec, call.client_order)
+    _drop_if_simulated(client_call)
+    return answer_order(client_call.client, client_call.federation_spec, client_call.client_order)
 
 
-def reveal_shares(call: ClientCall) -> UnmaskingShares:
+def reveal_shares(client_call: ClientCall) -> UnmaskingShares:
     """Shares that unmask the sum; afterwards the client forgets its secrets."""
-    participant = _participant(call)
+    participant = _participant(client_call)
     survivors = [
-        client_number for client_number in call.partners if client_number not in call.dropped
+        client_number
+        for client_number in client_call.partners
+        if client_number not in client_call.dropped
     ]
-    shares = participant.unmask(survivors, list(call.dropped), call.received)
-    participant.save(_secrets_path(call))
+    shares = participant.unmask(survivors, list(client_call.dropped), client_call.received)
+    participant.save(_secrets_path(client_call))
     return shares
 
 
-def _drop_if_simulated(call: ClientCall) -> None:
+def _drop_if_simulated(client_call: ClientCall) -> None:
     """Drop out after the shares were sent, which costs secure aggregation the most."""
-    share = call.federation_spec.federation.faults.drop_share
-    if call.client.client_number in faulty_clients(
-        call.federation_spec, share, f"drop {call.client_order.name}"
+    share = client_call.federation_spec.federation.faults.drop_share
+    if client_call.client.client_number in faulty_clients(
+        client_call.federation_spec, share, f"drop {client_call.client_order.name}"
     ):
         raise SimulatedDropError("A simulated drop-out")
 
 
-def _participant(call: ClientCall) -> Participant:
+def _participant(client_call: ClientCall) -> Participant:
     content = read_json(
-        _secrets_path(call),
+        _secrets_path(client_call),
         subject="The secrets of an aggregation",
         way_out="The client takes part again in the next aggregation",
     )
     participant = Participant.model_validate(content)
-    if participant.session != call.session:
+    if participant.session != client_call.session:
         raise ChronotopeError("The client took part in another aggregation meanwhile")
     return participant
 
 
-def _secrets_path(call: ClientCall) -> Path:
-    return call.client.state(call.federation_spec.dataset) / SECRETS_FILE
+def _secrets_path(client_call: ClientCall) -> Path:
+    return client_call.client.state(client_call.federation_spec.dataset) / SECRETS_FILE

@@ -102,9 +102,9 @@ def section_counts(
         count_plan: Cells of the counts.
         section_name: One of ``section_names``.
     """
-    kind, section_number = section_name.split("-")
+    section_kind, section_number = section_name.split("-")
     counted: Callable[[EventLog, Catalog, CountPlan, int], Tables] = (
-        _anchor_counts if kind == "anchor" else _moment_counts
+        _anchor_counts if section_kind == "anchor" else _moment_counts
     )
     return counted(log, catalog, count_plan, int(section_number))
 

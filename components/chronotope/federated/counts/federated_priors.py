@@ -68,7 +68,7 @@ class FederatedCounts:
             anchor_idx: Number of the anchor whose EASE weights are taken; None takes none.
         """
         bin_edge, n = int(self.count_plan.moments[moment_idx]), catalog.n_items
-        events, visitor_counts = (
+        event_counts, visitor_counts = (
             self._sum(name, 0, bin_edge) for name in ("events", "first_events")
         )
         hour_counts = self._until("item_hours", moment_idx)
@@ -77,9 +77,9 @@ class FederatedCounts:
         affinity_item, affinity_weight = (
             no_affinity(n) if anchor_idx is None else self.affinity(anchor_idx, n)
         )
-        places = events if catalog.items_are_places else self._until("places", moment_idx)
+        places = event_counts if catalog.items_are_places else self._until("places", moment_idx)
         return Priors(
-            popularity=log_count(events),
+            popularity=log_count(event_counts),
             popularity_week=log_count(self._window("events", bin_edge, WEEK_DAYS)),
             by_hour=hour_lift(hour_counts),
             next_item=torch.from_numpy(next_item),
@@ -89,7 +89,7 @@ class FederatedCounts:
             neighbour=torch.from_numpy(neighbour),
             neighbour_weight=torch.from_numpy(cosine.astype(np.float32)),
             place_popularity=log_count(places),
-            stickiness=visit_rate(events, visitor_counts, catalog),
+            stickiness=visit_rate(event_counts, visitor_counts, catalog),
             activity=self.activity(bin_edge, catalog),
             affinity_item=affinity_item,
             affinity_weight=affinity_weight,
@@ -104,7 +104,7 @@ class FederatedCounts:
             bin_edge: Edge of a bin.
             catalog: Categories of the items.
         """
-        events = [self._window("events", bin_edge, days) for days in WINDOWS_DAYS]
+        event_counts = [self._window("events", bin_edge, days) for days in WINDOWS_DAYS]
         first_events = [self._window("first_events", bin_edge, days) for days in WINDOWS_DAYS]
         n_users = self._sum("first_events", 0, bin_edge)
         n_active = max(1.0, float(self.sum_tables["bins/active_users"][bin_edge]))
@@ -112,11 +112,11 @@ class FederatedCounts:
         first_bin = np.where(has_events.any(0), has_events.argmax(0), bin_edge)
         age_s = np.maximum(bin_edge - first_bin - 0.5, 0.0) * self.count_plan.time_bins.bin_s
         table_rows = [
-            *(np.log1p(2.0 * counts) for counts in events),
-            *(np.log1p(2.0 * counts) for counts in first_events),
+            *(np.log1p(2.0 * cell_counts) for cell_counts in event_counts),
+            *(np.log1p(2.0 * cell_counts) for cell_counts in first_events),
             np.log1p(2.0 * n_users),
             np.log(np.maximum(1.0 - n_users / n_active, MIN_USERS_LEFT)),
-            np.log1p(_sum_by_category(events[-1], catalog))[catalog.item_category],
+            np.log1p(_sum_by_category(event_counts[-1], catalog))[catalog.item_category],
             np.log1p(age_s / (7.0 * 86_400.0)),
         ]
         if len(table_rows) != len(ACTIVITY_NAMES):
@@ -167,9 +167,9 @@ class FederatedCounts:
         return strongest_pairs(placed, N_SUCCESSORS)
 
 
-def _sum_by_category(counts: Float64, catalog: Catalog) -> Float64:
+def _sum_by_category(cell_counts: Float64, catalog: Catalog) -> Float64:
     """Sums of the counts of items by category, shape (..., n_categories)."""
-    table_rows = counts.reshape(-1, counts.shape[-1])
+    table_rows = cell_counts.reshape(-1, cell_counts.shape[-1])
     n_categories = catalog.categories.size
     sums = [np.bincount(catalog.item_category, row, minlength=n_categories) for row in table_rows]
-    return np.asarray(np.stack(sums).reshape(*counts.shape[:-1], n_categories), np.float64)
+    return np.asarray(np.stack(sums).reshape(*cell_counts.shape[:-1], n_categories), np.float64)

@@ -123,13 +123,13 @@ def make_plan(
     share_before = np.concatenate([[0.0], np.cumsum(events_by_bin.sum(1))])
     share_before /= max(1.0, share_before[-1])
 
-    def edges(wanted: tuple[float, ...]) -> Int64:
+    def bin_edges(wanted: tuple[float, ...]) -> Int64:
         found = np.searchsorted(share_before, wanted)
         return np.unique(
             np.append(found[(found > 0) & (found < time_bins.n_bins)], time_bins.n_bins)
         )
 
-    moments = edges(shares)
+    moments = bin_edges(shares)
     if len(moments) < 3:
         raise NotEnoughData(
             "A federated training needs events on more days",
@@ -140,5 +140,5 @@ def make_plan(
     popularity[0] = 0.0  # unknown items
     n_pair_items = min(max_pair_items, int(np.count_nonzero(popularity > 0)))
     pair_items = np.sort(np.argsort(-popularity, kind="stable")[:n_pair_items])
-    return CountPlan(time_bins, moments.astype(np.int64), edges(anchor_shares).astype(np.int64),
+    return CountPlan(time_bins, moments.astype(np.int64), bin_edges(anchor_shares).astype(np.int64),
                      pair_items.astype(np.int64))  # fmt: skip

@@ -71,7 +71,6 @@ def federate(
     model = FederatedRecommender(
         federated,
         catalog,
-        federation_spec.model,
         federation_spec.training,
         federation_spec.time_bins.edge_s(federation_spec.time_bins.n_bins),
     )
