@@ -1,4 +1,4 @@
-"""``chronotope federate``: options override the file; contradictions are refused before any work."""
+"""``chronotope federate``: options override the file; contradictions are refused at once."""
 
 import json
 from pathlib import Path
