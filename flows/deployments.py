@@ -27,6 +27,7 @@ from chronotope.pipelines.anomaly.settings import (
     AnomalySettings,
     read_anomaly_settings,
 )
+from chronotope.pipelines.federated.settings import FederatedSettings
 from chronotope.pipelines.pretraining.settings import PretrainSettings
 from chronotope.pipelines.settings import TrainSettings, read_train_settings
 from chronotope.runtime.allowed_paths import ALLOWED_ROOTS
@@ -40,6 +41,7 @@ from flows.collect_feedback import collect_feedback
 from flows.compress_model import CompressSettings, compress_model
 from flows.embed_items import EmbedSettings, embed_items
 from flows.erasure.forget_users import ErasureSettings, forget_users
+from flows.federated.federated_train import federated_train
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import DRIFTED, monitor_drift
 from flows.pretrain_model import pretrain_model
@@ -49,12 +51,14 @@ from flows.synthesis.synthesise_log import SynthesiseSettings, synthesise_log
 from flows.train_model import train_model
 from flows.watch_interactions import LOGGED, dataset_resource, watch_in_thread
 
-BEFORE_DAWN: Final = "0 2 * * *"
-NIGHTLY: Final = "0 3 * * *"
-BEFORE_MORNING: Final = "0 4 * * *"
-MORNING: Final = "0 5 * * *"
-WEEKLY: Final = "0 1 * * 0"
-WEEKLY_LATER: Final = "0 6 * * 0"
+CRON_BY_SLUG: Final = {
+    "before-dawn": "0 2 * * *",
+    "nightly": "0 3 * * *",
+    "before-morning": "0 4 * * *",
+    "morning": "0 5 * * *",
+    "weekly": "0 1 * * 0",
+    "weekly-later": "0 6 * * 0",
+}
 """Cron schedules in UTC: monitoring at 2:00, feedback at 3:00, batch predictions at 4:00 and
 retention at 5:00 every night; full training on Sundays at 1:00, anomaly detectors at 6:00."""
 
@@ -115,14 +119,8 @@ def _flow_options(
 ) -> list[tuple[Flow[..., Any], str, dict[str, Any]]]:
     """Each flow with its description, and its schedules and triggers."""
     schedule_by_name = {
-        "weekly": [Cron(WEEKLY, timezone="UTC", slug="weekly", active=scheduled)],
-        "nightly": [Cron(NIGHTLY, timezone="UTC", slug="nightly", active=scheduled)],
-        "weekly-later": [Cron(WEEKLY_LATER, timezone="UTC", slug="weekly-later", active=scheduled)],
-        "before-dawn": [Cron(BEFORE_DAWN, timezone="UTC", slug="before-dawn", active=scheduled)],
-        "before-morning": [
-            Cron(BEFORE_MORNING, timezone="UTC", slug="before-morning", active=scheduled)
-        ],
-        "morning": [Cron(MORNING, timezone="UTC", slug="morning", active=scheduled)],
+        slug: [Cron(cron_text, timezone="UTC", slug=slug, active=scheduled)]
+        for slug, cron_text in CRON_BY_SLUG.items()
     }
     feedback_triggers = _feedback_triggers(name, feedback_parameters)
     return [
@@ -131,6 +129,7 @@ def _flow_options(
         (classify_items, _CLASSIFY, {}),
         (train_model, _TRAIN, {"schedules": schedule_by_name["weekly"]}),
         (pretrain_model, _PRETRAIN, {}),
+        (federated_train, _FEDERATED, {}),
         (train_anomaly, _ANOMALY, {"schedules": schedule_by_name["weekly-later"]}),
         (
             collect_feedback,
@@ -180,6 +179,10 @@ def _default_parameters(
             "datasets": [dataset],
             "settings": PretrainSettings(root=ingestion.root).model_dump(mode="json"),
             "ingestion": data_parameters["ingestion"],
+        },
+        "federated-train": {
+            "settings": FederatedSettings.like(training).model_dump(mode="json"),
+            **data_parameters,
         },
         "train-anomaly": {
             "settings": anomaly_defaults(name, ingestion.root).model_dump(mode="json"),
@@ -349,6 +352,11 @@ is evaluated on later events of each log and registered as a model of its own; a
 from it if `training.init` is its address, such as `mlflow:/pretrained-network/1`.
 
 A cancelled or killed run resumes after its last finished step or epoch."""
+_FEDERATED: Final = """Federated training: clients keep their rows and send sums of counts and of
+updates, which secure aggregation hides one by one. Name the project roots of the clients, or
+simulate clients from this dataset's lake. The model is gated like any other.
+
+A cancelled or killed run continues after its last finished round."""
 _SYNTHESISE: Final = """Generate users who were never there, from a process fitted on the log: a log
 that can be shared, with a report on its fidelity and privacy beside it."""
 _ANOMALY: Final = """Train a detector of events that are not their user's: choose detector and
