@@ -165,8 +165,8 @@ def _default_parameters(
         root=ingestion.root, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir
     )
     classify_settings = ClassifySettings(**embed_settings.model_dump(exclude={"refit"}))
-    champion_settings = ChampionSettings(root=ingestion.root)
-    by_hand = {"dataset": name, "settings": champion_settings.model_dump(mode="json")}
+    champion_settings = ChampionSettings(root=ingestion.root).model_dump(mode="json")
+    by_hand = {"dataset": name, "settings": champion_settings}
     return {
         "ingest-events": {"dataset": dataset, "settings": data_parameters["ingestion"]},
         "embed-items": {"dataset": dataset, "settings": embed_settings.model_dump(mode="json")},
@@ -232,13 +232,10 @@ def anomaly_defaults(name: str, root: Path) -> AnomalySettings:
 def _feedback_triggers(dataset: str, feedback_parameters: dict[str, Any]) -> list[Any]:
     """Triggers of the feedback flow: enough logged interactions, and detected drift."""
     feedback_config = {**feedback_parameters["feedback"], "drift_reasons": _EVENT_REASONS}
-    event_parameters = {
-        LOGGED: None,
-        DRIFTED: {**feedback_parameters, "feedback": feedback_config},
-    }
+    event_parameters = {LOGGED: None, DRIFTED: feedback_parameters | {"feedback": feedback_config}}
     return [
-        _event_trigger(dataset, event_name, "Collect the feedback of", event_parameters[event_name])
-        for event_name in event_parameters
+        _event_trigger(dataset, event_name, "Collect the feedback of", parameters)
+        for event_name, parameters in event_parameters.items()
     ]
 
 
@@ -371,7 +368,7 @@ detected, or if the champion is old. The challenger is promoted only if it is be
 
 Without new interactions nothing happens. Set `force` to retrain on few events, or on events that
 fail the checks."""
-_EXPIRE: Final = """Remove what is older than `privacy.retain_days` of the dataset's YAML."""
+_EXPIRE: Final = "Remove what is older than `privacy.retain_days` of the dataset's YAML."
 _COMPRESS: Final = """Compress the trained network for another objective: maximum loss of accuracy,
 latency of a query, and size of the file. Networks of earlier candidates are reused. The result is
 evaluated and promoted like any other model; since it is the champion's own network, it has to be
@@ -395,8 +392,7 @@ are scored; set `rescore_all` to score everybody. A promotion starts it, too.
 A cancelled or killed run continues after its last stored block of users."""
 _PROMOTE: Final = "Make a registered version the champion by hand, without the gate."
 _FORGET: Final = """Erase the users of a file (one id a line) from the lake, logs and all files made
-from their rows, and write a certificate. The file is removed at the end. Models are not changed:
-train anew to replace those that counted these users."""
+from their rows, and write a certificate. The file is removed at the end. Models stay."""
 _ROLL_BACK: Final = "Make the previous champion the champion again."
 
 
