@@ -71,8 +71,7 @@ _EVENT_REASONS: Final = {
 ONE_AT_A_TIME: Final = ConcurrencyLimitConfig(
     limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
 )
-"""Limit of one run per deployment: a second run waits. Runs of different deployments of a dataset
-wait for the dataset's lock."""
+"""One run per deployment: a second one waits; runs of other deployments wait for the lock."""
 
 
 def deployments(
@@ -205,16 +204,16 @@ def _default_parameters(
         },
         "promote-model": by_hand,
         "roll-back-model": by_hand,
-        "expire-data": {
-            "dataset": name,
-            "settings": RetentionSettings(root=ingestion.root).model_dump(mode="json"),
-        },
-        "forget-users": {
-            "dataset": name,
-            "settings": ErasureSettings(
-                root=ingestion.root, users_file=ingestion.root / "data" / "erasures" / "users.txt"
-            ).model_dump(mode="json"),
-        },
+    } | _removal_parameters(name, ingestion.root)
+
+
+def _removal_parameters(name: str, root: Path) -> dict[str, dict[str, Any]]:
+    users_file = root / "data" / "erasures" / "users.txt"
+    retention = RetentionSettings(root=root).model_dump(mode="json")
+    erasure = ErasureSettings(root=root, users_file=users_file).model_dump(mode="json")
+    return {
+        "expire-data": {"dataset": name, "settings": retention},
+        "forget-users": {"dataset": name, "settings": erasure},
     }
 
 

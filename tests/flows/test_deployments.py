@@ -32,6 +32,7 @@ from flows.compress_model import compress_model
 from flows.deployments import deployments, main, own_folders
 from flows.embed_items import embed_items
 from flows.erasure.forget_users import forget_users
+from flows.federated.federated_train import federated_train
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import monitor_drift
 from flows.pretrain_model import pretrain_model
@@ -47,6 +48,7 @@ FLOWS = (
     classify_items,
     train_model,
     pretrain_model,
+    federated_train,
     train_anomaly,
     collect_feedback,
     monitor_drift,
