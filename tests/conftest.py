@@ -1,6 +1,7 @@
 """What holds for every test, also when pytest is called without make."""
 
 import os
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
@@ -46,6 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell script
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("CHRONOTOPE_DATA", str(DATA_ROOT))  # of benchmarks that tests run
     if config.cache is not None:  # a graph is traced once for all tests, not once a root
         os.environ.setdefault("CHRONOTOPE_CACHE", str(config.cache.mkdir("chronotope")))

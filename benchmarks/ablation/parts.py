@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from chronotope.contracts.event_log import Catalog
 from chronotope.models import query_context
 from chronotope.models.config import ModelConfig
+from chronotope.models.gate import GATE_SIZES
 from chronotope.models.kernels import KERNELS
-from chronotope.models.network import GATE_SIZES, ChronotopeNet
+from chronotope.models.network import ChronotopeNet
 from chronotope.models.prior_scores import PRIOR_NAMES
 from chronotope.training import lightning_module, recommender
 

@@ -164,6 +164,7 @@ def test_every_table_can_be_replaced(indexed: bool, tmp_path: Path) -> None:
         ModelConfig(history_len=40, kernel_len=20, backbone="gru", backbone_len=18),
         ModelConfig(history_len=40, backbone="transformer", backbone_len=20, d_model=8),
         ModelConfig(history_len=40, kernel_len=20, backbone="hstu", backbone_len=30),
+        ModelConfig(history_len=40, kernel_len=20, repeat_kernels=False),
     ],
 )
 def test_a_history_of_any_length_is_read_as_by_torch(config: ModelConfig, tmp_path: Path) -> None:

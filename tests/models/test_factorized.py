@@ -43,11 +43,18 @@ def together(split: FactorizedOutput, net: ChronotopeNet, priors: Priors) -> tor
 @pytest.mark.parametrize("kernels", [True, False])
 @pytest.mark.parametrize("context", [(), ("rain",)])
 @pytest.mark.parametrize("content", [True, False])
+@pytest.mark.parametrize("repeat_kernels", [True, False])
 def test_the_parts_add_up_to_the_scores(
-    kind: BackboneKind, kernels: bool, context: tuple[str, ...], content: bool
+    kind: BackboneKind,
+    kernels: bool,
+    context: tuple[str, ...],
+    content: bool,
+    repeat_kernels: bool,
 ) -> None:
     if kind == "none" and not kernels:
         pytest.skip("nothing would be left of the model")
+    if repeat_kernels and not kernels:
+        pytest.skip("a network without kernels has none for repeats")
     catalog = plain_catalog()
     if content:
         catalog = replace(catalog, content=sample_content(catalog))
@@ -56,6 +63,7 @@ def test_the_parts_add_up_to_the_scores(
         kernel_len=8,
         backbone=kind,
         kernels=kernels,
+        repeat_kernels=repeat_kernels,
         category_head=kernels and bool(context),
         context=context,
     )

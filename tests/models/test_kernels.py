@@ -142,3 +142,16 @@ def test_fused_kernels_have_the_gradients_of_automatic_differentiation() -> None
     (gradient,) = torch.autograd.grad((fused * weights).sum(), rates)
     torch.testing.assert_close(fused, bank)
     torch.testing.assert_close(gradient, expected)
+
+
+def test_recency_alone_is_that_kernel_of_the_bank() -> None:
+    bank, tables = KernelBank(), ItemTables(sample_catalog())
+    log = EventLog.sorted(
+        user_idx=[1, 1, 1, 2, 2], item_idx=[1, 2, 3, 4, 1], occurred_s=[0, DAY_S, 90_000, 5, 70]
+    )
+    queries = queries_at(log, np.array([2, 4]), history_len=None, time_given=True)
+    batch = to_batch(queries, 4)  # with padding
+    whole = bank.event_kernels(batch, tables, whole=True)
+    alone = bank.event_kernels(batch, tables, whole=False)
+    assert alone.bank is None
+    torch.testing.assert_close(alone.recency, whole.recency)

@@ -14,8 +14,8 @@ from chronotope.contracts.ids import IdMap
 from chronotope.contracts.queries import queries_at
 from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet
-from chronotope.models.network_file import load_tensors, save_tensors
 from chronotope.models.priors import count_priors
+from chronotope.models.transfer.network_file import load_tensors, save_tensors
 from chronotope.testing.recommender_suite import sample_catalog, sample_content, sample_log
 from chronotope.training.cold_start import (
     MAX_COLUMNS,

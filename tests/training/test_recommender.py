@@ -11,7 +11,11 @@ from chronotope.contracts.event_log import EventLog
 from chronotope.contracts.protocols import Recommender, Tracker
 from chronotope.contracts.queries import queries_at
 from chronotope.models.config import BackboneKind, ModelConfig
-from chronotope.testing.recommender_suite import RecommenderSuite, sample_catalog, sample_log
+from chronotope.testing.recommender_suite import (
+    RecommenderSuite,
+    sample_catalog,
+    sample_log,
+)
 from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 
@@ -42,6 +46,17 @@ class TestTransformer(RecommenderSuite):
 def test_asking_before_training_is_a_clear_error() -> None:
     with pytest.raises(ChronotopeError, match="not trained"):
         _ = small().net
+
+
+def test_a_log_without_repeats_leaves_the_repeat_head_as_it_was() -> None:
+    log, n_items = sample_log(), sample_catalog().n_items
+    _, first = np.unique(log.user_idx.astype(np.int64) * n_items + log.item_idx, return_index=True)
+    recommender = small().fit(log.take(np.sort(first)), sample_catalog())
+    assert recommender.model.repeat_kernels is False
+    fresh = small().fit(log.take(np.sort(first)), sample_catalog())
+    assert not recommender.net.repeat_head.mix_out.weight.any()  # zero at first
+    for one, other in zip(recommender.net.parameters(), fresh.net.parameters(), strict=True):
+        np.testing.assert_array_equal(one.detach().numpy(), other.detach().numpy())
 
 
 def test_one_event_a_user_is_not_enough() -> None:

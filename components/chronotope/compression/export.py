@@ -105,6 +105,7 @@ _UNREAD_SETTINGS: Final = {
     "content",
     "modalities",
     "item_context",
+    "repeat_kernels",
 }
 """Settings that a graph does not read: they are sizes, or seen in the modules of the network."""
 
@@ -348,7 +349,8 @@ def _plain(attribute: object) -> object:
     """An attribute as text that is the same in each process; of other objects their class."""
     if isinstance(attribute, ModelConfig):
         unread = _BACKBONE_SETTINGS if attribute.backbone == "none" else set()
-        return attribute.model_dump(exclude=_UNREAD_SETTINGS | unread)
+        settings = attribute.model_dump(exclude=_UNREAD_SETTINGS | unread)
+        return {**settings, "scores_repeats": attribute.scores_repeats}
     is_plain = isinstance(attribute, bool | int | float | str | tuple | None)
     return attribute if is_plain else type(attribute).__qualname__
 

@@ -16,8 +16,8 @@ from chronotope.models.batch import Batch
 from chronotope.models.config import ModelConfig
 from chronotope.models.factorized import is_separable
 from chronotope.models.network import ChronotopeNet
-from chronotope.models.network_file import load_tensors, save_tensors
 from chronotope.models.priors import Priors
+from chronotope.models.transfer.network_file import load_tensors, save_tensors
 
 DistillationQueries = Iterable[tuple[Batch, Priors]]
 

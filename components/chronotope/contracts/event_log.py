@@ -141,6 +141,14 @@ class EventLog:
         same_instant = self.occurred_s[1:] == self.occurred_s[:-1]
         return _run_starts(~(same_user & same_instant))
 
+    def repeat_share(self) -> float:
+        """Share of events whose item the same user had in another event; 0 for an empty log."""
+        if not len(self):
+            return 0.0
+        n_items = int(self.item_idx.max()) + 1
+        user_items = np.unique(self.user_idx.astype(np.int64) * n_items + self.item_idx)
+        return 1.0 - len(user_items) / len(self)
+
     def take(self, row_idx: npt.NDArray[np.bool_] | Int64) -> Self:
         """Log of the chosen rows, given as a mask or as increasing positions."""
         row_columns = {

@@ -4,9 +4,15 @@ from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from chronotope.contracts.event_log import Catalog, EventLog
+
 BackboneKind = Literal["none", "rnn", "lstm", "gru", "transformer", "hstu", "two_tower", "lightgcn"]
 
 BACKBONES: tuple[BackboneKind, ...] = get_args(BackboneKind)
+
+MIN_REPEAT_SHARE = 0.005
+"""Share of repeated items in a log from which the kernels of the repeat head are worth their cost:
+four fifths of a training step."""
 
 
 class ModelConfig(BaseModel):
@@ -23,6 +29,11 @@ class ModelConfig(BaseModel):
     n_hidden: int = Field(64, ge=4, le=512, description="Hidden units of the repeat head.")
     kernels: bool = Field(
         True, description="Kernels and priors; without them the backbone and popularity alone."
+    )
+    repeat_kernels: bool | None = Field(
+        None,
+        description="Score the items of a history by all kernels and a network over them, not by "
+        "their counts alone; null: where the log has repeats, or places that are no items.",
     )
     category_head: bool = Field(
         False,
@@ -62,6 +73,24 @@ class ModelConfig(BaseModel):
                 "The category head needs kernels: set kernels: true, or category_head: false"
             )
         return self
+
+    @property
+    def scores_repeats(self) -> bool:
+        """Whether all kernels score the items of a history; undecided means yes."""
+        return self.kernels and self.repeat_kernels is not False
+
+    def decided_by(self, log: EventLog, catalog: Catalog) -> Self:
+        """These settings with what is left open decided by the log that a network learns from.
+
+        Args:
+            log: Events that the network is trained on.
+            catalog: Their items and places.
+        """
+        if self.repeat_kernels is not None:
+            return self
+        places_are_items = catalog.items_are_places or catalog.n_places <= 1
+        needed = not places_are_items or log.repeat_share() >= MIN_REPEAT_SHARE
+        return self.model_copy(update={"repeat_kernels": needed})
 
     @property
     def family(self) -> str:

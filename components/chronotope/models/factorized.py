@@ -18,12 +18,14 @@ from torch import Tensor, nn
 
 from chronotope.contracts.errors import ConfigError
 from chronotope.models.batch import Batch
+from chronotope.models.gate import GateWeights, repeat_adjustment
 from chronotope.models.history_index import HistoryIndex, truncate_history
-from chronotope.models.network import ChronotopeNet, GateWeights, repeat_adjustment
+from chronotope.models.kernels import EventKernels
+from chronotope.models.network import ChronotopeNet
 from chronotope.models.prior_scores import PriorParts, PriorWeights, prior_parts
 from chronotope.models.priors import N_HOUR_BINS, Priors
 from chronotope.models.query_context import query_context
-from chronotope.models.repeat_head import EventEvidence
+from chronotope.models.repeat_head import event_evidence
 
 
 class FactorizedOutput(NamedTuple):
@@ -106,8 +108,10 @@ class FactorizedNet(nn.Module):
         if column_features is not None:
             context = torch.cat([context, column_features], dim=1)  # (B, n_context)
         weights = net.gate_weights(context)
-        bank = net.kernel_bank(recent, net.item_tables) if net.config.kernels else None
-        prior_weights = None if bank is None else net.prior_weights(recent, bank, context, weights)
+        kernels = net.event_kernels(recent)
+        prior_weights = (
+            None if kernels is None else net.prior_weights(recent, kernels, context, weights)
+        )
         parts = _prior_parts(net, recent, priors, prior_weights, weights.priors)
         query_parts, repeat_scores = (
             [parts.popularity_weights],
@@ -115,41 +119,41 @@ class FactorizedNet(nn.Module):
         )
         if column_features is not None:
             query_parts.append(net.context_head.context_layer(column_features))
-        query_parts += _content_parts(net, recent, bank, context)
+        query_parts += _content_parts(net, recent, kernels, context)
         if net.backbone is not None:
             state = net.backbone.state(batch, vectors[:, -net.backbone.window_len :])  # (B, d)
             query_parts.append(state * weights.backbone[:, 1:])
             repeat_scores = _backbone_repeat_scores(vectors, state, weights) * user_history.is_first
         extra_items, extra_scores = [parts.extra_item_idx, batch.item_idx], [parts.extra_scores]
-        if bank is None:
+        if kernels is None:
             extra_scores.append(repeat_scores)
         else:
             counts = net.repeat_head.counts(batch, user_history)  # (B, H, N_COUNTS)
             expected = _expected_scores(batch, priors, parts, net.item_tables.category)  # (B, H)
             adjustment = repeat_adjustment(counts, expected, weights) * user_history.is_first
-            features = torch.cat([counts, expected[..., None]], dim=-1)  # (B, H, N_COUNTS + 1)
-            n_recent = recent.item_idx.shape[1]
-            evidence = EventEvidence(bank, features[:, -n_recent:], recent_history)
-            recent_scores = net.repeat_head(
-                evidence, recent, priors, net.item_tables, context, weights.kernels
-            )  # (B, L)
-            extra_items.append(recent.item_idx)
-            extra_scores += [repeat_scores + adjustment, recent_scores]
+            extra_scores.append(repeat_scores + adjustment)
+            if kernels.bank is not None:
+                evidence = event_evidence(kernels.bank, counts, expected, recent_history)
+                recent_scores = net.repeat_head(
+                    evidence, recent, priors, net.item_tables, context, weights.kernels
+                )  # (B, L)
+                extra_items.append(recent.item_idx)
+                extra_scores.append(recent_scores)
         return FactorizedOutput(
             query=torch.cat(query_parts, dim=1),  # (B, D)
             group=parts.category_scores,
             extra_item=torch.cat(extra_items, dim=1),  # (B, F + H + L)
             extra=torch.cat(extra_scores, dim=1),  # (B, F + H + L)
             when=net.time_head(batch, net.item_tables.last_category(batch)),
-            place_scores=net.place_scores(recent, priors, context, bank),
+            place_scores=net.place_scores(recent, priors, context, kernels),
         )
 
 
 def _content_parts(
-    net: ChronotopeNet, recent: Batch, bank: Tensor | None, context: Tensor
+    net: ChronotopeNet, recent: Batch, kernels: EventKernels | None, context: Tensor
 ) -> list[Tensor]:
     """Parts of the query vector for the content of the items, each (B, n)."""
-    profiles = net.content_profiles(recent, bank)
+    profiles = net.content_profiles(recent, kernels)
     if net.content_head is None or profiles is None:
         return []
     cold_weights = net.content_head.cold_weights[-2:].expand(context.shape[0], -1)

@@ -87,6 +87,18 @@ SHORT_WAIT_H: Final = 0.05
 """Offset of gaps in hours: shorter ones hardly differ."""
 
 
+class EventKernels(NamedTuple):
+    """Kernels of the latest L events.
+
+    Attributes:
+        recency: The kernel ``decay_30d``, shape (B, L).
+        bank: All kernels, shape (B, L, K); None where the repeat head does not read them.
+    """
+
+    recency: Tensor
+    bank: Tensor | None
+
+
 class LocalClock(NamedTuple):
     """Local hour, weekday and day of each event, each (B, L)."""
 
@@ -140,6 +152,21 @@ class KernelBank(nn.Module):
         else:
             bank = kernel_products(rates, distances, is_event, indicators)
         return bank.permute(1, 2, 0)  # (K, B, L) -> (B, L, K)
+
+    def event_kernels(self, batch: Batch, item_tables: ItemTables, *, whole: bool) -> EventKernels:
+        """The kernels that a network reads.
+
+        Args:
+            batch: The queries with their latest L events.
+            item_tables: Categories and coordinates of the items.
+            whole: All kernels, not ``decay_30d`` alone.
+        """
+        if whole:
+            bank = self(batch, item_tables)
+            return EventKernels(bank[..., KERNELS.index("decay_30d")], bank)
+        age_h = hours_between(batch.request_s[:, None], batch.occurred_s)
+        rate = torch.exp(-self.log_decay_h[2])
+        return EventKernels(torch.exp(-rate * age_h) * (batch.item_idx > 0), None)
 
     def _log_bandwidths(self) -> Tensor:
         """Log of the bandwidth of each of ``FACTORS``, shape (F,)."""

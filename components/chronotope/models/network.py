@@ -38,24 +38,19 @@ from chronotope.models.content_head import ContentHead, Profiles, selected_conte
 from chronotope.models.context_head import ContextHead
 from chronotope.models.discovery_head import DiscoveryHead, new_item_mask, redistribute
 from chronotope.models.gap_features import GapFeatures
+from chronotope.models.gate import GATE_SIZES, GateWeights, gate_layers, repeat_adjustment
 from chronotope.models.history_index import HistoryIndex, index_history, truncate_history
 from chronotope.models.item_context import ItemContextHead
 from chronotope.models.item_tables import CandidateView, ItemTables
-from chronotope.models.kernels import KERNELS, KernelBank
-from chronotope.models.prior_scores import PRIOR_NAMES, PriorWeights, prior_scores
+from chronotope.models.kernels import KERNELS, EventKernels, KernelBank
+from chronotope.models.prior_scores import PriorWeights, prior_scores
 from chronotope.models.priors import Priors
 from chronotope.models.query_context import N_CONTEXT, query_context
-from chronotope.models.repeat_head import N_COUNTS, EventEvidence, RepeatHead
+from chronotope.models.repeat_head import (
+    RepeatHead,
+    event_evidence,
+)
 from chronotope.models.time_head import TimeHead
-
-N_REPEAT = 2
-"""Gate outputs of a repeat: the share of the prior scores that it gets, and a bonus."""
-
-N_BACKBONE = 2
-"""Gate outputs of the backbone: its weight for a repeat (0 with kernels), for a discovery."""
-
-GATE_SIZES = (len(KERNELS), len(PRIOR_NAMES), N_COUNTS, N_REPEAT, N_BACKBONE)
-"""Sizes of the groups of gate weights, in the order of ``GateWeights``."""
 
 PLACE_KERNELS = ("count", "decay_7d", "hour")
 """Kernels that are summed over the visits to each place."""
@@ -74,16 +69,6 @@ class NetworkOutput(NamedTuple):
     item_scores: Tensor
     when: Tensor
     place_scores: Tensor
-
-
-class GateWeights(NamedTuple):
-    """Weights that the gate computes from the query context, each of shape (B, n)."""
-
-    kernels: Tensor
-    priors: Tensor
-    counts: Tensor
-    repeat: Tensor
-    backbone: Tensor
 
 
 class EncodedQuery(NamedTuple):
@@ -111,7 +96,7 @@ class ScoredItems(NamedTuple):
         item_scores: Logits, shape (B, C).
         recent: The queries with their latest L events.
         context: Query context, shape (B, n_context).
-        bank: Kernels, shape (B, L, K); None for a network without them.
+        kernels: Kernels of the latest L events; None for a network without them.
         query: Inputs of the score terms.
         profiles: Content of the past; None without content.
     """
@@ -119,7 +104,7 @@ class ScoredItems(NamedTuple):
     item_scores: Tensor
     recent: Batch
     context: Tensor
-    bank: Tensor | None
+    kernels: EventKernels | None
     query: EncodedQuery
     profiles: Profiles | None = None
 
@@ -140,9 +125,7 @@ class ChronotopeNet(nn.Module):
         n_categories = self.item_tables.n_categories
         self.kernel_bank = KernelBank()
         self.repeat_head = RepeatHead(n_categories, config.n_hidden, n_context)
-        self.gate = nn.Sequential(
-            nn.Linear(n_context, 32), nn.GELU(), _gate_output_layer(kernels=config.kernels)
-        )
+        self.gate = gate_layers(n_context, kernels=config.kernels)
         self.category_head = CategoryHead(n_categories, n_context) if config.category_head else None
         self.backbone = None if config.backbone == "none" else Backbone(config, self.item_tables)
         self.time_head = TimeHead(config.n_components, n_categories)
@@ -180,7 +163,7 @@ class ChronotopeNet(nn.Module):
             place_scores=(
                 scored.item_scores
                 if self.places_are_items
-                else self.place_scores(scored.recent, priors, scored.context, scored.bank)
+                else self.place_scores(scored.recent, priors, scored.context, scored.kernels)
             ),
         )
 
@@ -239,12 +222,12 @@ class ChronotopeNet(nn.Module):
             context = torch.cat([context, column_features], dim=1)  # (B, n_context)
         weights = self.gate_weights(context)
         query = EncodedQuery(view, recent, history, recent_history, context)
-        if self.config.kernels:
-            bank = self.kernel_bank(recent, self.item_tables)  # (B, L, K)
-            item_scores = self._kernel_scores(batch, priors, query, bank, weights)
+        kernels = self.event_kernels(recent)
+        if kernels is None:
+            item_scores = weights.priors[:, :1] * view.popularity  # (B, C)
         else:
-            bank, item_scores = None, weights.priors[:, :1] * view.popularity  # (B, C)
-        profiles = self.content_profiles(recent, bank)
+            item_scores = self._kernel_scores(batch, priors, query, kernels, weights)
+        profiles = self.content_profiles(recent, kernels)
         if self.content_head is not None and profiles is not None:
             wanted = self.content_head.wanted(profiles, context)  # (B, A)
             item_scores = item_scores + wanted @ self.content_head.candidate_vectors(candidates).T
@@ -259,7 +242,7 @@ class ChronotopeNet(nn.Module):
             item_scores = item_scores + gated_scores(backbone_scores, history, weights.backbone)
         if self.item_context_head is not None:
             item_scores = item_scores + self.item_context_head(batch, view, history)
-        scored = ScoredItems(item_scores, recent, context, bank, query, profiles)
+        scored = ScoredItems(item_scores, recent, context, kernels, query, profiles)
         return self._with_fitted_heads(batch, priors, candidates, scored)
 
     def _with_fitted_heads(
@@ -277,25 +260,32 @@ class ChronotopeNet(nn.Module):
             item_scores = item_scores + self.user_head(batch, query.view, candidates)
         return scored._replace(item_scores=item_scores)
 
-    def content_profiles(self, recent: Batch, bank: Tensor | None) -> Profiles | None:
+    def event_kernels(self, recent: Batch) -> EventKernels | None:
+        """Kernels of the latest L events; None for a network without them."""
+        if not self.config.kernels:
+            return None
+        return self.kernel_bank.event_kernels(
+            recent, self.item_tables, whole=self.config.scores_repeats
+        )
+
+    def content_profiles(self, recent: Batch, kernels: EventKernels | None) -> Profiles | None:
         """Content of the past; None without a content head.
 
         Args:
             recent: The queries with their latest L events.
-            bank: Kernels, shape (B, L, K); None for a network without them.
+            kernels: Kernels of these events; None for a network without them.
         """
-        if self.content_head is None or bank is None:
+        if self.content_head is None or kernels is None:
             return None
-        return self.content_head.profiles(recent, bank[..., KERNELS.index("decay_30d")])
+        return self.content_head.profiles(recent, kernels.recency)
 
     def discovery_shift(self, batch: Batch, priors: Priors, scored: ScoredItems) -> Tensor:
         """Change of the logits of new items by the discovery head, before the division, (B, C)."""
         head, query = self._require_discovery_head(), scored.query
         weights = head.weights(scored.context)
-        bank = scored.bank
-        if bank is None:  # a network without kernels has no head
+        if scored.kernels is None:  # a network without kernels has no head
             return torch.zeros_like(scored.item_scores)
-        prior_weights = PriorWeights(bank[..., KERNELS.index("decay_30d")], weights.priors)
+        prior_weights = PriorWeights(scored.kernels.recency, weights.priors)
         prior_shift = prior_scores(
             query.recent, priors, self.item_tables, query.view, prior_weights
         )
@@ -316,43 +306,48 @@ class ChronotopeNet(nn.Module):
         return weights._replace(backbone=torch.cat([no_repeat_weight, discovery_weight], dim=1))
 
     def _kernel_scores(
-        self, batch: Batch, priors: Priors, query: EncodedQuery, bank: Tensor, weights: GateWeights
+        self,
+        batch: Batch,
+        priors: Priors,
+        query: EncodedQuery,
+        kernels: EventKernels,
+        weights: GateWeights,
     ) -> Tensor:
         """Scores of kernels, counts and priors, (B, C)."""
         view, recent, history, recent_history, context = query
-        prior_weights = self.prior_weights(recent, bank, context, weights)
+        prior_weights = self.prior_weights(recent, kernels, context, weights)
         item_scores = prior_scores(recent, priors, self.item_tables, view, prior_weights)
         expected = item_scores.gather(1, history.column)  # (B, H)
         counts = self.repeat_head.counts(batch, history)  # (B, H, N_COUNTS)
         repeat_scores = repeat_adjustment(counts, expected, weights) * history.is_first
-        features = torch.cat([counts, expected[..., None]], dim=-1)  # (B, H, N_COUNTS + 1)
-        n_recent = recent.item_idx.shape[1]
-        evidence = EventEvidence(bank, features[:, -n_recent:], recent_history)
+        item_scores = item_scores.scatter_add(1, history.column, repeat_scores)  # (B, C)
+        if kernels.bank is None:
+            return item_scores
+        evidence = event_evidence(kernels.bank, counts, expected, recent_history)
         recent_scores = self.repeat_head(
             evidence, recent, priors, self.item_tables, context, weights.kernels
         )  # (B, L)
-        item_scores = item_scores.scatter_add(1, history.column, repeat_scores)  # (B, C)
         return item_scores.scatter_add(1, recent_history.column, recent_scores)
 
     def prior_weights(
-        self, recent: Batch, bank: Tensor, context: Tensor, weights: GateWeights
+        self, recent: Batch, kernels: EventKernels, context: Tensor, weights: GateWeights
     ) -> PriorWeights:
         """Weights of the priors for each query.
 
         Args:
             recent: The queries with their latest L events.
-            bank: Kernels, shape (B, L, K).
+            kernels: Kernels of these events.
             context: Query context, shape (B, n_context).
             weights: Gate weights.
         """
-        prior_weights = PriorWeights(bank[..., KERNELS.index("decay_30d")], weights.priors)
+        prior_weights = PriorWeights(kernels.recency, weights.priors)
         if self.category_head is None:
             return prior_weights
         last_category = self.item_tables.category[recent.item_idx[:, -1]]  # (B,)
         return prior_weights._replace(category_scores=self.category_head(context, last_category))
 
     def place_scores(
-        self, batch: Batch, priors: Priors, context: Tensor, bank: Tensor | None
+        self, batch: Batch, priors: Priors, context: Tensor, kernels: EventKernels | None
     ) -> Tensor:
         """Logits of the next place, (B, n_places): popularity, and the user's visits if any.
 
@@ -360,41 +355,18 @@ class ChronotopeNet(nn.Module):
             batch: The queries with their latest L events.
             priors: Priors counted before the queries.
             context: Query context, shape (B, n_context).
-            bank: Kernels, shape (B, L, K); None for a network without them.
+            kernels: Kernels of these events; None for a network without them.
         """
         popularity_weight, *kernel_weights = self.place_gate(context).split(1, dim=1)
         place_scores: Tensor = priors.place_popularity * popularity_weight
-        if bank is None:
+        if kernels is None or kernels.bank is None:
             return place_scores
         for kernel_name, kernel_weight in zip(PLACE_KERNELS, kernel_weights, strict=True):
-            n_queries, kernel = kernel_weight.shape[0], bank[..., KERNELS.index(kernel_name)]
+            n_queries, kernel = (
+                kernel_weight.shape[0],
+                kernels.bank[..., KERNELS.index(kernel_name)],
+            )
             visits = kernel.new_zeros(n_queries, priors.place_popularity.shape[0])
             visits = visits.scatter_add(1, batch.place_idx, kernel)  # (B, n_places)
             place_scores = place_scores + torch.log1p(visits) * kernel_weight
         return place_scores
-
-
-def repeat_adjustment(counts: Tensor, expected: Tensor, weights: GateWeights) -> Tensor:
-    """Change of an item's prior score because it is in the history, shape (B, H).
-
-    Args:
-        counts: Counts of each event's item, shape (B, H, N_COUNTS).
-        expected: Prior score of each event's item, shape (B, H).
-        weights: Gate weights.
-    """
-    prior_share, bonus = weights.repeat[:, :1], weights.repeat[:, 1:]
-    count_scores = (counts * weights.counts[:, None, :]).sum(-1) + bonus
-    return count_scores + expected * (prior_share - 1.0)
-
-
-def _gate_output_layer(*, kernels: bool) -> nn.Linear:
-    """Last layer of the gate: counts dominate at first; a repeat starts with half its prior score.
-
-    A backbone starts with weight 0 next to kernels, and with weight 1 without them.
-    """
-    output_layer = nn.Linear(32, sum(GATE_SIZES))
-    nn.init.zeros_(output_layer.weight)
-    initial_weights = [0.1] * len(KERNELS) + [0.15] * len(PRIOR_NAMES) + [0.8] * N_COUNTS
-    backbone_weights = [0.0 if kernels else 1.0] * N_BACKBONE
-    output_layer.bias.data = torch.tensor([*initial_weights, 0.5, 1.0, *backbone_weights])
-    return output_layer

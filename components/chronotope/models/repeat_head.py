@@ -32,6 +32,21 @@ class EventEvidence(NamedTuple):
     history: HistoryIndex
 
 
+def event_evidence(
+    bank: Tensor, counts: Tensor, expected: Tensor, history: HistoryIndex
+) -> EventEvidence:
+    """Inputs of the repeat head for the latest L events of H.
+
+    Args:
+        bank: Kernels, shape (B, L, K).
+        counts: Counts of the item of each event of the full history, shape (B, H, N_COUNTS).
+        expected: Prior score of these items, shape (B, H).
+        history: Index of the items of the L events.
+    """
+    features = torch.cat([counts, expected[..., None]], dim=-1)  # (B, H, N_COUNTS + 1)
+    return EventEvidence(bank, features[:, -bank.shape[1] :], history)
+
+
 class RepeatHead(nn.Module):
     """Linear sum of log-kernels, plus an MLP over them, the item features and the context."""
 

@@ -53,6 +53,9 @@ def train_final_model(
         return train_privately(log, item_catalog, settings, run_dir)
     all_params = {**params, **item_context_params(log, settings)}
     model_config, training_config = configs_from_params(all_params, settings)
+    train_end_s = frozen_folds(run_dir).holdout.train_end_s
+    known_log = training_log(log, item_catalog, settings, train_end_s)
+    model_config = model_config.decided_by(known_log, item_catalog)
     trace_ahead(
         Architecture(
             model_config,
@@ -67,8 +70,7 @@ def train_final_model(
     model = ChronotopeRecommender(
         model_config, training_config, checkpoint_dir=run_dir / "checkpoints", progress=progress
     )
-    train_end_s = frozen_folds(run_dir).holdout.train_end_s
-    model.fit(training_log(log, item_catalog, settings, train_end_s), item_catalog)
+    model.fit(known_log, item_catalog)
     model_path = run_dir / MODEL_FILE
     model.save(model_path)
     if model.item_context_worth:

@@ -198,7 +198,7 @@ def _sampled_batches(
 def _recent_profile(net: ChronotopeNet, batch: Batch) -> Tensor:
     """Mean content of the latest events, without any scores, shape (B, A)."""
     recent = truncate_history(batch, min(N_RECENT, net.config.kernel_len))
-    profiles = net.content_profiles(recent, net.kernel_bank(recent, net.item_tables))
+    profiles = net.content_profiles(recent, net.event_kernels(recent))
     if profiles is None:
         raise AssertionError("a network without a content head has no profiles")
     return profiles.recent

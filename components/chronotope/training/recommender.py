@@ -27,8 +27,8 @@ from chronotope.models.cold_users.user_head import USER_HEAD_PREFIX, read_attrib
 from chronotope.models.config import ModelConfig
 from chronotope.models.content_head import check_encoders, model_catalog
 from chronotope.models.network import ChronotopeNet, NetworkOutput
-from chronotope.models.network_file import load_tensors, save_tensors
 from chronotope.models.priors import Priors, count_priors, without_events_of
+from chronotope.models.transfer.network_file import load_tensors, save_tensors
 from chronotope.runtime.garbage import collect_afterwards
 from chronotope.training.augmentation.training_batches import training_batches
 from chronotope.training.cold_start import fit_cold_start
@@ -148,6 +148,7 @@ class ChronotopeRecommender:
 
     def _train(self, log: EventLog, catalog: Catalog) -> None:
         """Build and train the network."""
+        self.model = self.model.decided_by(log, catalog)
         catalog = model_catalog(catalog, self.model)
         lightning.seed_everything(self.training.seed, workers=False, verbose=False)
         net = ChronotopeNet(self.model, catalog)

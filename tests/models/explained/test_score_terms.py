@@ -44,7 +44,15 @@ def random_network(config: ModelConfig) -> tuple[ChronotopeNet, Priors, Batch]:
     return net, count_priors(sample_log(), catalog, affinity=True), batch
 
 
-@pytest.mark.parametrize("config", [EVERYTHING, ModelConfig(history_len=12)], ids=["all", "plain"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        EVERYTHING,
+        ModelConfig(history_len=12),
+        EVERYTHING.model_copy(update={"repeat_kernels": False}),
+    ],
+    ids=["all", "plain", "without_repeat_kernels"],
+)
 def test_the_terms_sum_to_the_score_and_nothing_is_left(config: ModelConfig) -> None:
     net, priors, batch = random_network(config)
     terms = score_terms(net, batch, priors)

@@ -24,15 +24,10 @@ from chronotope.contracts.errors import ConfigError
 from chronotope.models.backbones.backbone import gated_scores
 from chronotope.models.batch import Batch
 from chronotope.models.discovery_head import new_item_mask, redistribute
+from chronotope.models.gate import GateWeights, repeat_adjustment
 from chronotope.models.history_index import item_rows
-from chronotope.models.kernels import KERNELS
-from chronotope.models.network import (
-    ChronotopeNet,
-    EncodedQuery,
-    GateWeights,
-    ScoredItems,
-    repeat_adjustment,
-)
+from chronotope.models.kernels import KERNELS, EventKernels
+from chronotope.models.network import ChronotopeNet, EncodedQuery, ScoredItems
 from chronotope.models.prior_scores import PRIOR_NAMES, PriorWeights, prior_scores
 from chronotope.models.priors import Priors
 from chronotope.models.repeat_head import N_COUNTS
@@ -74,14 +69,14 @@ def score_terms(net: ChronotopeNet, batch: Batch, priors: Priors) -> ScoreTerms:
     if not net.config.kernels:
         raise ConfigError("Only a network with kernels has a decomposition", received="no kernels")
     scored = net.score_items(batch, priors)
-    bank = scored.bank
-    if bank is None:
+    kernels = scored.kernels
+    if kernels is None:
         raise ConfigError("The network has no kernels")
     weights = net.gate_weights(scored.context)
     terms = {
-        **_prior_terms(net, priors, scored.query, bank, weights),
+        **_prior_terms(net, priors, scored.query, kernels, weights),
         **_count_terms(net, batch, scored.query, weights),
-        **_repeat_terms(net, batch, priors, scored.query, bank, weights),
+        **_repeat_terms(net, batch, priors, scored.query, kernels, weights),
         **_head_terms(net, batch, priors, scored, weights),
     }
     before_fitted = torch.stack(list(terms.values())).sum(0)
@@ -99,17 +94,20 @@ def _at_items(query: EncodedQuery, event_values: Tensor) -> Tensor:
 
 
 def _prior_terms(
-    net: ChronotopeNet, priors: Priors, query: EncodedQuery, bank: Tensor, weights: GateWeights
+    net: ChronotopeNet,
+    priors: Priors,
+    query: EncodedQuery,
+    kernels: EventKernels,
+    weights: GateWeights,
 ) -> dict[str, Tensor]:
     """Each prior; a repeat gets its share of it."""
-    event_weights = bank[..., KERNELS.index("decay_30d")]
     repeat_share = weights.repeat[:, :1]
     parts: list[tuple[str, Tensor, Tensor | None]] = [
         (f"prior {name}", weights.priors * (torch.arange(len(PRIOR_NAMES)) == column), None)
         for column, name in enumerate(PRIOR_NAMES)
     ]
     if net.category_head is not None:
-        full = net.prior_weights(query.recent, bank, query.context, weights)
+        full = net.prior_weights(query.recent, kernels, query.context, weights)
         parts.append(("category head", torch.zeros_like(weights.priors), full.category_scores))
     terms = {}
     for name, prior_weight, category_scores in parts:
@@ -118,7 +116,7 @@ def _prior_terms(
             priors,
             net.item_tables,
             query.view,
-            PriorWeights(event_weights, prior_weight, category_scores),
+            PriorWeights(kernels.recency, prior_weight, category_scores),
         )
         expected = item_scores.gather(1, query.history.column)  # (B, H)
         terms[name] = item_scores + _at_items(query, expected * (repeat_share - 1.0))
@@ -143,15 +141,18 @@ def _repeat_terms(
     batch: Batch,
     priors: Priors,
     query: EncodedQuery,
-    bank: Tensor,
+    kernels: EventKernels,
     weights: GateWeights,
 ) -> dict[str, Tensor]:
-    """Kernels of the latest events, and the shares of the MLP over them."""
+    """Kernels of the latest events, and the shares of the MLP over them; none if unread."""
+    bank = kernels.bank
+    if bank is None:
+        return {}
     head, recent_history = net.repeat_head, query.recent_history
     rows = item_rows(recent_history)
     log_kernels = torch.log1p(rows.sum_by_item(bank))  # (R, K)
     kernel_values = log_kernels * rows.repeat_query(weights.kernels)  # (R, K)
-    full = net.prior_weights(query.recent, bank, query.context, weights)
+    full = net.prior_weights(query.recent, kernels, query.context, weights)
     expected = prior_scores(query.recent, priors, net.item_tables, query.view, full)
     features = torch.cat(
         [

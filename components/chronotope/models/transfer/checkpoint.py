@@ -21,8 +21,8 @@ from chronotope.contracts.errors import ArtifactError
 from chronotope.features.activity_counts import ACTIVITY_NAMES
 from chronotope.models.config import ModelConfig
 from chronotope.models.kernels import KERNEL_FACTORS
-from chronotope.models.network_file import tensor_digest
 from chronotope.models.prior_scores import PRIOR_NAMES
+from chronotope.models.transfer.network_file import tensor_digest
 from chronotope.models.transfer.parameter_scope import embedded_ids, is_transferable
 from chronotope.runtime.durable_files import replacing
 

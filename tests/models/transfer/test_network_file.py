@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from chronotope.models.network_file import load_tensors, save_tensors
+from chronotope.models.transfer.network_file import load_tensors, save_tensors
 from tests.damage import flips
 
 
