@@ -75,8 +75,8 @@ class ItemRows(NamedTuple):
         """
         values = event_values.reshape(-1)
         n_rows = (values if self.event_idx is None else self.event_idx).shape[0]
-        largest = values.new_full((n_rows,), LARGEST)
-        return largest.scatter_reduce(0, self.row_of_event, values, "amin")
+        largest = values.new_full((n_rows + 1,), LARGEST)  # padding needs a row where R is 0
+        return largest.scatter_reduce(0, self.row_of_event, values, "amin")[:n_rows]
 
     def select(self, event_values: Tensor) -> Tensor:
         """Values of the representatives, (B, H, F) -> (R, F)."""

@@ -141,3 +141,12 @@ def test_a_network_stored_without_them_scores_as_before() -> None:
         net.load_state_dict(state)
         assert torch.equal(loaded, net.item_scores(batch, priors))
     assert not torch.allclose(loaded, changed)
+
+
+def test_histories_without_events_have_no_rows() -> None:
+    catalog, log = sample_catalog(), sample_log()
+    queries = queries_at(log, np.array([0]), history_len=8, time_given=True)
+    batch = to_batch(queries, 8)
+    view = ItemTables(catalog).view(count_priors(log, catalog), None)
+    rows = item_rows(index_history(batch, view))
+    assert return_features(rows, batch, CATEGORY, N_CATEGORIES).shape == (0, N_RETURN_FEATURES)
