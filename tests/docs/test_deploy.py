@@ -1,5 +1,6 @@
 """docs/deploy/: it parses, its commands and options exist, and it holds no secret."""
 
+import json
 import os
 import re
 import shlex
@@ -22,6 +23,7 @@ from chronotope.runtime.store_urls import (
     artifacts_url,
 )
 from chronotope.runtime.workspace import Workspace
+from chronotope.serving.telemetry import Telemetry
 from tests.lake.test_staged_batch import deliver, events, ids
 from tests.s3 import running_s3
 
@@ -175,3 +177,46 @@ def test_the_commands_exist_and_know_their_options(name: str) -> None:
     options = [word for word in words[end:] if word.startswith("--")]
     assert options
     assert [option for option in options if option not in known] == []
+
+
+def series_names() -> set[str]:
+    """Names of the time series that Prometheus stores of the service, after some requests."""
+    telemetry = Telemetry()
+    for metric in vars(telemetry).values():
+        label_names = getattr(metric, "_labelnames", ())
+        if label_names:  # a metric with labels has no series before its first value
+            metric.labels(*label_names)
+    page = telemetry.metrics_page().decode()
+    return set(re.findall(r"^(chronotope_\w+)", page, re.MULTILINE))
+
+
+def label_names(part: str) -> set[str]:
+    """Names of the labels in a filter or a grouping of a query."""
+    return set(re.findall(r"\w+", re.sub(r'"[^"]*"', "", part)))
+
+
+def test_dashboard_and_alerts_query_series_that_exist() -> None:
+    dashboard = json.loads((DEPLOY / "grafana-dashboard.json").read_text(encoding="utf-8"))
+    rules = yaml.safe_load((DEPLOY / "prometheus-alerts.yml").read_text(encoding="utf-8"))
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    queries += [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    assert len(queries) > 20
+    queried = {name for query in queries for name in re.findall(r"chronotope_\w+", query)}
+    assert queried <= series_names()
+    metrics = vars(Telemetry()).values()
+    known = {name for metric in metrics for name in getattr(metric, "_labelnames", ())}
+    for query in queries:
+        parts = re.findall(r"{(.*?)}", query) + re.findall(r"by \((.*?)\)", query)
+        assert set().union(*map(label_names, parts)) <= known | {"job", "le"}, query
+
+
+def test_prometheus_scrapes_the_address_of_the_service() -> None:
+    scrape = yaml.safe_load((DEPLOY / "prometheus.yml").read_text(encoding="utf-8"))
+    (job,) = scrape["scrape_configs"]
+    (target,) = job["static_configs"][0]["targets"]
+    command = started(DEPLOY / "systemd" / "chronotope-serve.service")
+    assert (
+        target == f"{command[command.index('--host') + 1]}:{command[command.index('--port') + 1]}"
+    )
+    assert "X-API-Key" in job["http_headers"]
+    assert [DEPLOY / name for name in scrape["rule_files"]] == [DEPLOY / "prometheus-alerts.yml"]
