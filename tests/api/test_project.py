@@ -14,6 +14,8 @@ from chronotope.feedback.config import FeedbackConfig
 from chronotope.inference.recommend import recommend
 from chronotope.ingestion.source_batches import read_batches
 from chronotope.lake.interaction_log import Interaction, InteractionLog
+from chronotope.pipelines.run_dir import read_settings, write_settings
+from chronotope.pipelines.settings import TrainSettings
 from chronotope.runtime.engine import EngineConfig
 from chronotope.runtime.workspace import Workspace
 from chronotope.serving.api.app import create_app
@@ -99,6 +101,13 @@ def test_api_command_and_service_give_equal_scores_for_a_version(
     )
 
 
+def quick(settings: TrainSettings) -> TrainSettings:
+    """The same settings with one candidate of the compression and few targets."""
+    fields = settings.model_dump()
+    fields["compression"] |= {"variants": ["int8_tables"], "pruned_units": 0.0}
+    return TrainSettings.model_validate(fields | {"max_holdout_targets": 200})
+
+
 @pytest.mark.slow
 def test_feedback_retrains_the_dataset_of_a_notebook(
     frame: pd.DataFrame, project: Path, prefect: None
@@ -107,7 +116,9 @@ def test_feedback_retrains_the_dataset_of_a_notebook(
     visits = frame.sort_values("occurred_at")
     known, later = visits.iloc[:4_000], visits.iloc[4_000:5_000]
     cafe = ct.Log.from_frame(known, **COLUMNS).to_dataset("cafe")
-    ct.Recommender(transfer_epochs=0).fit(cafe).register(promote=True)
+    ct.Recommender(transfer_epochs=0, history_len=16).fit(cafe).register(promote=True)
+    (run_dir,) = Workspace(project).runs("cafe").glob("api-*")
+    write_settings(run_dir, quick(read_settings(run_dir, project)))
     payloads = [
         {"user_id": str(user), "item_id": item, "occurred_at": moment.isoformat()}
         for user, item, moment in later.itertuples(index=False)
