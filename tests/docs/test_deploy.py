@@ -29,6 +29,7 @@ from tests.s3 import running_s3
 
 PROJECT = Path(__file__).parents[2]
 DEPLOY = PROJECT / "docs" / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 VENV = "/opt/chronotope/.venv/bin/"
 OWN = ("service", "watcher", "worker", "server", "mlflow", "deploy")
@@ -220,3 +221,44 @@ def test_prometheus_scrapes_the_address_of_the_service() -> None:
     )
     assert "X-API-Key" in job["http_headers"]
     assert [DEPLOY / name for name in scrape["rule_files"]] == [DEPLOY / "prometheus-alerts.yml"]
+
+
+def pod() -> dict[str, Any]:
+    documents = yaml.safe_load((KUBERNETES / "chronotope.yaml").read_text(encoding="utf-8"))
+    template: dict[str, Any] = documents["spec"]["template"]["spec"]
+    return template
+
+
+def test_the_pod_runs_the_programs_of_the_containers() -> None:
+    containers = {container["name"]: container for container in pod()["containers"]}
+    assert containers.keys() == set(OWN) - {"deploy"}
+    for name, container in containers.items():
+        command = [word.replace("$(", "${").replace(")", "}") for word in container["command"]]
+        if name == "service":  # the only one that other pods reach; it requires a key
+            command[command.index("--host") + 1] = "127.0.0.1"
+            assert "--api-key-env" in command
+        assert command == compose()["services"][name]["command"]
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+        assert {
+            volume.partition(":")[2] for volume in compose()["x-chronotope"]["volumes"]
+        } <= mounts
+    assert pod()["securityContext"]["runAsNonRoot"]
+
+
+def test_the_manifests_are_complete_and_hold_no_secret() -> None:
+    kustomization = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text(encoding="utf-8"))
+    assert {KUBERNETES / name for name in kustomization["resources"]} == {
+        path for path in KUBERNETES.glob("*.yaml") if path.name != "kustomization.yaml"
+    }
+    (secret,) = kustomization["secretGenerator"]
+    assert {name for container in pod()["containers"] for name in secret_names(container)} == {
+        secret["name"]
+    }
+    claims = {volume["persistentVolumeClaim"]["claimName"] for volume in pod()["volumes"][:1]}
+    storage = yaml.safe_load((KUBERNETES / "storage.yaml").read_text(encoding="utf-8"))
+    assert claims == {storage["metadata"]["name"]}
+
+
+def secret_names(container: dict[str, Any]) -> list[str]:
+    return [source["secretRef"]["name"] for source in container["envFrom"]]
