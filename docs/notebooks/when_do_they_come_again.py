@@ -61,8 +61,8 @@ coverage = evaluation.times["chronotope"].coverage_80
 print(f"{coverage:.0%} of the true times lie in the predicted 80 % interval")
 
 # %% [markdown]
-# Not quite: the model expects these customers back somewhat too early. The gate of the flows looks at
-# items, so read this figure before acting on intervals.
+# Not quite: the model expects these customers back somewhat too early. The gate of the flows looks
+# at items, so read this figure before acting on intervals.
 
 # %% [markdown]
 # ## The list for tomorrow
