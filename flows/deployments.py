@@ -27,6 +27,7 @@ from chronotope.pipelines.anomaly.settings import (
     AnomalySettings,
     read_anomaly_settings,
 )
+from chronotope.pipelines.federated.settings import FederatedSettings
 from chronotope.pipelines.pretraining.settings import PretrainSettings
 from chronotope.pipelines.settings import TrainSettings, read_train_settings
 from chronotope.runtime.allowed_paths import ALLOWED_ROOTS
@@ -40,6 +41,7 @@ from flows.collect_feedback import collect_feedback
 from flows.compress_model import CompressSettings, compress_model
 from flows.embed_items import EmbedSettings, embed_items
 from flows.erasure.forget_users import ErasureSettings, forget_users
+from flows.federated.federated_train import federated_train
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import DRIFTED, monitor_drift
 from flows.pretrain_model import pretrain_model
@@ -128,6 +130,7 @@ def _flow_options(
         (classify_items, _CLASSIFY, {}),
         (train_model, _TRAIN, {"schedules": schedule_by_name["weekly"]}),
         (pretrain_model, _PRETRAIN, {}),
+        (federated_train, _FEDERATED, {}),
         (train_anomaly, _ANOMALY, {"schedules": schedule_by_name["weekly-later"]}),
         (
             collect_feedback,
@@ -176,6 +179,10 @@ def _default_parameters(
             "datasets": [dataset],
             "settings": PretrainSettings(root=ingestion.root).model_dump(mode="json"),
             "ingestion": data_parameters["ingestion"],
+        },
+        "federated-train": {
+            "settings": FederatedSettings.like(training).model_dump(mode="json"),
+            **data_parameters,
         },
         "train-anomaly": {
             "settings": anomaly_defaults(name, ingestion.root).model_dump(mode="json"),
@@ -341,6 +348,11 @@ is evaluated on later events of each log and registered as a model of its own; a
 from it if `training.init` is its address, such as `mlflow:/pretrained-network/1`.
 
 A cancelled or killed run resumes after its last finished step or epoch."""
+_FEDERATED: Final = """Federated training: clients keep their rows and send sums of counts and of
+updates, which secure aggregation hides one by one. Name the project roots of the clients, or
+simulate clients from this dataset's lake. The model is gated like any other.
+
+A cancelled or killed run continues after its last finished round."""
 _SYNTHESISE: Final = """Generate users who were never there, from a process fitted on the log: a log
 that can be shared, with a report on its fidelity and privacy beside it."""
 _ANOMALY: Final = """Train a detector of events that are not their user's: choose detector and

@@ -16,6 +16,10 @@ over that before; ``exposure_ndcg_lost``: the share of NDCG@10 that it costs. It
 on the first half of the targets' time, the rows are of the second. ``user_gap``: largest difference
 of NDCG@10 between groups of users, before and after.
 
+``federated_share``: NDCG@10 of a model trained by a federation of 20 clients whose users differ,
+over that of one training on all their events; ``federated_share_faults``: the same with a third of
+the clients dropping out of each aggregation, and a tenth poisoned.
+
 ``dp_share_eps_E``: NDCG@10 of a model under user-level differential privacy
 (``privacy.epsilon``: E) over that of a training without noise; ``dp_popularity_share_eps_E``: that
 of popularity with the same budget; ``membership_auc_dp_eps_E``: attacks on the former.
@@ -34,6 +38,7 @@ from benchmarks.data_sets import add_data_option
 from benchmarks.rows import Row, read_rows, rows_table, some_of, write_rows
 from benchmarks.transfer.logs import sample_users
 from benchmarks.trust.exposure import exposure_rows
+from benchmarks.trust.federated import federated_rows, make_federated_task
 from benchmarks.trust.logs import read_task_log
 from benchmarks.trust.membership import make_task, membership_rows
 from benchmarks.trust.private import private_rows
@@ -54,6 +59,7 @@ class TrustTask:
     catalog: Catalog
     end_s: int
     seed: int
+    work: Path
 
 
 def _membership(task: TrustTask) -> list[Row]:
@@ -69,10 +75,16 @@ def _private(task: TrustTask) -> list[Row]:
     return private_rows(task.name, task.log, task.catalog, task.end_s, task.seed)
 
 
+def _federated(task: TrustTask) -> list[Row]:
+    federated_task = make_federated_task(task.name, task.log, task.catalog, task.end_s, task.seed)
+    return federated_rows(federated_task, task.work)
+
+
 MEASURES: Final[dict[str, Callable[[TrustTask], list[Row]]]] = {
     "membership": _membership,
     "exposure": _exposure,
     "private": _private,
+    "federated": _federated,
 }
 """Makes the rows of a measure."""
 
@@ -86,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         whole = read_task_log(name, options.data, options.work)
         log, catalog = sample_users(whole, options.max_events, options.seed)
         end_s = int(np.quantile(log.occurred_s, share))
-        task = TrustTask(name, log, catalog, end_s, options.seed)
+        task = TrustTask(name, log, catalog, end_s, options.seed, options.work)
         for measure in options.measures:
             rows = MEASURES[measure](task)
             console.print(rows_table(measure, HEADERS, rows))

@@ -77,6 +77,7 @@ def test_every_command_knows_json_and_those_that_write_know_dry_run() -> None:
         "ingest",
         "train",
         "pretrain",
+        "federate",
         "feedback",
         "backfill",
         "compress",

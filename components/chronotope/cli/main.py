@@ -20,6 +20,7 @@ from chronotope.cli.embed import embed
 from chronotope.cli.erasure.forget import forget
 from chronotope.cli.experiment import experiment
 from chronotope.cli.explanations.explain import explain
+from chronotope.cli.federated.federate import federate
 from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
 from chronotope.cli.init import init
@@ -50,6 +51,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     classify,
     train,
     pretrain,
+    federate,
     feedback,
     compress,
     monitor,

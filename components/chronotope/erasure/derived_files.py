@@ -28,6 +28,7 @@ def remove_derived_files(workspace: Workspace, dataset: str) -> Iterator[StoreEr
     notes = {
         workspace.features(dataset): "Snapshots; the next ingestion builds one",
         workspace.runs(dataset): "Steps of trainings, finished or not; registered models stay",
+        workspace.federation(dataset): "Snapshots of a client of federations; made again",
         workspace.scoring(dataset): "Blocks of unfinished batch predictions",
         workspace.backfills(dataset): "Replayed periods",
         workspace.root / "data" / "docs" / dataset: "Validation results; made by each ingestion",

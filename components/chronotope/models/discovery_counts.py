@@ -53,11 +53,23 @@ def count_affinity(log: EventLog, catalog: Catalog) -> tuple[Tensor, Tensor]:
         shape (n_items, N_AFFINE), strongest first.
     """
     ease = Ease(EaseConfig(max_items=MAX_AFFINE_ITEMS)).fit(log, catalog)
-    fitted_items, weights = ease.fitted_weights()  # (n,), (n, n)
+    return strongest_affinity(*ease.fitted_weights(), catalog.n_items)
+
+
+def strongest_affinity(
+    fitted_items: Tensor, weights: Tensor, n_items: int
+) -> tuple[Tensor, Tensor]:
+    """Tables of ``count_affinity`` from fitted weights.
+
+    Args:
+        fitted_items: Items of the weights, int64, shape (n,).
+        weights: Weights of EASE, shape (n, n).
+        n_items: Size of the catalogue.
+    """
     n_columns = min(N_AFFINE, len(fitted_items))
     top_weights, top_columns = torch.topk(weights, n_columns, dim=1)
-    affine_items = torch.zeros(catalog.n_items, N_AFFINE, dtype=torch.int64)
-    affine_weights = torch.zeros(catalog.n_items, N_AFFINE)
+    affine_items = torch.zeros(n_items, N_AFFINE, dtype=torch.int64)
+    affine_weights = torch.zeros(n_items, N_AFFINE)
     affine_items[fitted_items, :n_columns] = fitted_items[top_columns]
     affine_weights[fitted_items, :n_columns] = top_weights.clamp(min=0.0)
     return affine_items, affine_weights

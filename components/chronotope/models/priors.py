@@ -107,22 +107,22 @@ def count_priors(
     end_s = log.occurred_s.max(initial=0)
     recent = log.item_idx[log.occurred_s > end_s - WEEK_S]
     popularity_week = np.bincount(recent, minlength=n)
-    next_item, next_log = _top_of_rows(_successions(log, n, steps=1), n_successors)
-    neighbour, cosine = _top_of_rows(_co_visits(log, n), n_successors)
+    next_item, next_log = strongest_pairs(successions(log, n, steps=1), n_successors)
+    neighbour, cosine = strongest_pairs(_co_visits(log, n), n_successors)
     category = catalog.item_category[log.item_idx]
     places = np.bincount(log.place_idx, minlength=catalog.n_places)
     affinity_item, affinity_weight = count_affinity(log, catalog) if affinity else no_affinity(n)
     counted = Priors(
-        popularity=_log1p(popularity),
-        popularity_week=_log1p(popularity_week),
+        popularity=log_count(popularity),
+        popularity_week=log_count(popularity_week),
         by_hour=_hour_profile(log, log.item_idx, n),
         next_item=torch.from_numpy(next_item),
-        next_item_log=_log1p(next_log),
+        next_item_log=log_count(next_log),
         next_category=_category_successions(log, catalog),
         category_by_hour=_hour_profile(log, category, catalog.categories.size),
         neighbour=torch.from_numpy(neighbour),
         neighbour_weight=torch.from_numpy(cosine.astype(np.float32)),
-        place_popularity=_log1p(places),
+        place_popularity=log_count(places),
         stickiness=_stickiness(log, catalog),
         activity=count_activity(log, catalog),
         affinity_item=affinity_item,
@@ -225,13 +225,21 @@ def _hour_profile(log: EventLog, group: np.ndarray, n: int) -> Tensor:
     instant, offset = torch.tensor(log.occurred_s), torch.tensor(log.utc_offset_min).long()
     bins = hour_bin(local_weekday(instant, offset), local_hour(instant, offset)).numpy()
     counts = np.bincount(bins * n + group, minlength=N_HOUR_BINS * n)
-    counts = counts.reshape(N_HOUR_BINS, n)
-    share = counts.sum(1, keepdims=True) / max(1, len(log))
+    return hour_lift(counts.reshape(N_HOUR_BINS, n))
+
+
+def hour_lift(counts: np.ndarray) -> Tensor:
+    """Log of the smoothed lift of each group in each hour bin, float32.
+
+    Args:
+        counts: Events of all groups by hour bin, shape (N_HOUR_BINS, n).
+    """
+    share = counts.sum(1, keepdims=True) / max(1, counts.sum())
     lift = (counts + 2.0 * share) / ((counts.sum(0) + 2.0) * np.maximum(share, 1e-9))
     return torch.from_numpy(np.log(np.maximum(lift, 1e-3)).astype(np.float32))
 
 
-def _successions(log: EventLog, n: int, *, steps: int) -> sparse.csr_matrix:
+def successions(log: EventLog, n: int, *, steps: int) -> sparse.csr_matrix:
     """Counts of item pairs that are a given number of events apart, sparse (n, n)."""
     follows = log.user_idx[steps:] == log.user_idx[:-steps]
     follows &= log.occurred_s[steps:] > log.occurred_s[:-steps]
@@ -241,7 +249,15 @@ def _successions(log: EventLog, n: int, *, steps: int) -> sparse.csr_matrix:
 
 def _co_visits(log: EventLog, n: int) -> sparse.csr_matrix:
     """Cosine similarity of items at most ``N_NEAR`` events apart, symmetric, sparse (n, n)."""
-    near = sum(_successions(log, n, steps=steps) for steps in range(1, N_NEAR + 1))
+    return pair_cosine(sum(successions(log, n, steps=steps) for steps in range(1, N_NEAR + 1)))
+
+
+def pair_cosine(near: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Cosine similarity of items from the counts of their pairs, symmetric, sparse (n, n).
+
+    Args:
+        near: Counts of pairs at most ``N_NEAR`` events apart, the earlier item first.
+    """
     near = near + near.T
     near.setdiag(0)
     near.eliminate_zeros()
@@ -250,8 +266,13 @@ def _co_visits(log: EventLog, n: int) -> sparse.csr_matrix:
     return sparse.csr_matrix(scale @ near @ scale)
 
 
-def _top_of_rows(counts: sparse.csr_matrix, n_columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and values of the largest entries of each row, both of shape (n, n_columns)."""
+def strongest_pairs(counts: sparse.csr_matrix, n_columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and values of the largest entries of each row, both of shape (n, n_columns).
+
+    Args:
+        counts: Counts of pairs, sparse (n, n).
+        n_columns: Entries of each row; missing ones are 0.
+    """
     n = counts.shape[0]
     counts.sum_duplicates()
     row = np.repeat(np.arange(n), np.diff(counts.indptr))
@@ -271,10 +292,11 @@ def _category_successions(log: EventLog, catalog: Catalog) -> Tensor:
     follows = log.user_idx[1:] == log.user_idx[:-1]
     category = catalog.item_category[log.item_idx].astype(np.int64)
     cell = category[:-1][follows] * n + category[1:][follows]
-    return _log1p(np.bincount(cell, minlength=n * n).reshape(n, n))
+    return log_count(np.bincount(cell, minlength=n * n).reshape(n, n))
 
 
-def _log1p(counts: np.ndarray) -> Tensor:
+def log_count(counts: np.ndarray) -> Tensor:
+    """Log(1 + count), float32, the same shape."""
     return torch.from_numpy(np.log1p(counts).astype(np.float32))
 
 
@@ -283,6 +305,17 @@ def _stickiness(log: EventLog, catalog: Catalog) -> Tensor:
     pairs = np.unique(log.user_idx.astype(np.int64) * catalog.n_items + log.item_idx)
     events = np.bincount(log.item_idx, minlength=catalog.n_items)
     visitors = np.bincount(pairs % catalog.n_items, minlength=catalog.n_items)
+    return visit_rate(events, visitors, catalog)
+
+
+def visit_rate(events: np.ndarray, visitors: np.ndarray, catalog: Catalog) -> Tensor:
+    """Log of the shrunk events per visitor of each item, shape (n_items,).
+
+    Args:
+        events: Events of each item.
+        visitors: Users with an event of each item.
+        catalog: Categories of the items.
+    """
 
     def sum_by_category(counts: np.ndarray) -> np.ndarray:
         return np.bincount(catalog.item_category, counts, minlength=catalog.categories.size)

@@ -25,6 +25,7 @@ from chronotope.pipelines.evaluate_holdout import (
     new_only_ndcg,
     pop_prefixed,
 )
+from chronotope.pipelines.federated.summary import federation_tags
 from chronotope.pipelines.holdout import CHALLENGER, evaluation_targets, frozen_folds
 from chronotope.pipelines.results import HoldoutEvaluation, PromotionResult, RegisteredVersion
 from chronotope.pipelines.run_dir import lineage, network_source
@@ -75,6 +76,7 @@ def register_version(
         "graph": bundle_manifest.serving_digest[:16],
         **lineage(features, settings, run_dir),
         **privacy_tags(settings.privacy),
+        **federation_tags(run_dir),
     }
     earlier = model_versions.find_registered(store, name, tags)
     if earlier is not None:  # killed after the registration, before the result was stored

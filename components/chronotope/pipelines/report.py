@@ -21,6 +21,7 @@ from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
 from chronotope.metrics import BASKET_METRICS
 from chronotope.pipelines.evaluate_holdout import MAP_POINTS_FILE
+from chronotope.pipelines.federated.summary import federation_text
 from chronotope.pipelines.holdout import CHALLENGER
 from chronotope.pipelines.responsibility.card_text import card_text
 from chronotope.pipelines.responsibility.data_facts import data_facts
@@ -157,7 +158,7 @@ def _report_data(
             data.features,
             challenger_metrics,
             step_costs(run_dir),
-            budget=budget_text(settings.privacy),
+            budget=federation_text(run_dir) or budget_text(settings.privacy),
         ),
         gate=GateSummary(promoted=promotion.promoted, reasons=promotion.reasons),
         augmentation=augmentation_text(settings, summary.searched),

@@ -50,6 +50,10 @@ class Workspace:
         """Folds, checkpoints and unfinished bundles, one folder per training run."""
         return self.root / "data" / "runs" / dataset
 
+    def federation(self, dataset: str) -> Path:
+        """What this installation keeps as a client of federations."""
+        return self.root / "data" / "federation" / dataset
+
     def backfills(self, dataset: str) -> Path:
         """Results of replayed periods, one folder per backfill."""
         return self.root / "data" / "backfill" / dataset

@@ -75,7 +75,7 @@ class Ease:
         kept_idx = kept_idx[(kept_idx != UNKNOWN) & (popularity[kept_idx] > 0)]
         column = np.full(catalog.n_items, len(kept_idx), dtype=np.int64)
         column[kept_idx] = np.arange(len(kept_idx))
-        weights = _solve(self._gram(log, column, len(kept_idx)), self._config.l2)
+        weights = ease_weights(self._gram(log, column, len(kept_idx)), self._config.l2)
         self._state = _Weights(column=column, kept_idx=kept_idx, weights=weights)
         return self
 
@@ -118,8 +118,13 @@ def _incidence(rows: Int64, columns: Int64, n_rows: int, n_columns: int) -> torc
     return torch.from_numpy(dense)[:, :n_columns]
 
 
-def _solve(gram: torch.Tensor, l2: float) -> torch.Tensor:
-    """Weights of EASE from the Gram matrix, shape (n, n)."""
+def ease_weights(gram: torch.Tensor, l2: float) -> torch.Tensor:
+    """Weights of EASE, shape (n, n).
+
+    Args:
+        gram: Users of each pair of items, shape (n, n).
+        l2: Ridge added to its diagonal.
+    """
     ridge = gram + l2 * torch.eye(len(gram))
     precision = torch.cholesky_inverse(torch.linalg.cholesky(ridge))
     weights = -precision / precision.diagonal()

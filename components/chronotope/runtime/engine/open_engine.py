@@ -30,11 +30,20 @@ def open_engine(config: EngineConfig) -> Iterator[Engine]:
         with process_workers(config) as opened_engine:
             yield opened_engine
         return
+    require_ray()
+    with ray_connection(config) as ray_engine:
+        yield ray_engine
+
+
+def require_ray() -> None:
+    """Check that Ray is installed.
+
+    Raises:
+        ConfigError: It is not.
+    """
     if find_spec("ray") is None:
         raise ConfigError(
             "The engine needs Ray, which is not installed",
-            received=config.kind,
+            received="ray",
             way_out="Run pip install 'chronotope[scale]', or set the engine to local",
         )
-    with ray_connection(config) as ray_engine:
-        yield ray_engine

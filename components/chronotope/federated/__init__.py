@@ -1,0 +1,1 @@
+"""Federated learning: clients keep their lakes and send sums of counts and of updates."""

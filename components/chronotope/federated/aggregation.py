@@ -1,0 +1,262 @@
+"""Aggregation of the clients' answers: a secure sum, or robust rules over single answers."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from chronotope.contracts.errors import EngineError
+from chronotope.contracts.event_log import Float64
+from chronotope.federated.clients.client_data import ClientFolder
+from chronotope.federated.clients.orders import N_FIGURES, FederationSpec, Order
+from chronotope.federated.clients.protocol_calls import (
+    ClientCall,
+    advertise_keys,
+    answer_masked,
+    answer_plain,
+    reveal_shares,
+    share_secrets,
+)
+from chronotope.federated.config import AggregationConfig
+from chronotope.federated.secure.masks import decode
+from chronotope.federated.secure.unmasked_sum import unmasked_sum
+from chronotope.runtime.engine.client_pool import ClientPool
+
+MAX_COUNT_RATIO = 2.0
+"""Events of a client beyond so many times the median are scaled down where rules are robust."""
+
+
+@dataclass(slots=True)
+class Answers:
+    """Answers of one aggregation.
+
+    Attributes:
+        vector_total: Sum of the vectors; None where single ones are known.
+        client_vectors: Vector of each client; empty under secure aggregation.
+        surviving_clients: Clients whose answers count.
+        failures: Why others do not, by client.
+        n_bytes: Size of the answers of all clients.
+    """
+
+    vector_total: Float64 | None = None
+    client_vectors: dict[int, Float64] = field(default_factory=dict)
+    survivors: tuple[int, ...] = ()
+    failures: dict[int, str] = field(default_factory=dict)
+    n_bytes: int = 0
+
+
+class Aggregator:
+    """Asks all clients and keeps what arrives in time."""
+
+    def __init__(
+        self,
+        federation_spec: FederationSpec,
+        clients: tuple[ClientFolder, ...],
+        client_pool: ClientPool,
+    ) -> None:
+        """Store references."""
+        self.federation_spec = federation_spec
+        self._clients, self._pool = clients, client_pool
+
+    def ask(self, client_order: Order) -> Answers:
+        """Answers of the clients to an order.
+
+        Args:
+            client_order: What to do.
+
+        Raises:
+            EngineError: Too few clients answer.
+        """
+        session_name = f"{client_order.name} {secrets.token_hex(8)}"
+        client_answers = Answers()
+        client_calls = {
+            client.client_number: ClientCall(
+                client, self.federation_spec, client_order, session_name
+            )
+            for client in self._clients
+        }
+        if self.federation_spec.federation.aggregation.secure:
+            self._ask_securely(client_calls, client_answers)
+        else:
+            client_answers.client_vectors = self._call(answer_plain, client_calls, client_answers)
+            client_answers.survivors = tuple(client_answers.client_vectors)
+            client_answers.n_bytes = sum(
+                flat_vector.nbytes for flat_vector in client_answers.client_vectors.values()
+            )
+        return client_answers
+
+    def _ask_securely(self, client_calls: dict[int, ClientCall], client_answers: Answers) -> None:
+        public_keys = self._call(advertise_keys, client_calls, client_answers)
+        share_messages = self._call(
+            share_secrets, _extended(client_calls, public_keys, keys=public_keys), client_answers
+        )
+        partners = tuple(sorted(share_messages))
+        client_calls = _extended(client_calls, share_messages, keys=public_keys, partners=partners)
+        masked_vector = self._call(answer_masked, client_calls, client_answers)
+        surviving_clients = tuple(sorted(masked_vector))
+        dropped = tuple(
+            client_number for client_number in partners if client_number not in masked_vector
+        )
+        client_calls = {
+            client_number: _with(
+                client_calls[client_number],
+                dropped=dropped,
+                received={sender: share_messages[sender][client_number] for sender in partners},
+            )
+            for client_number in surviving_clients
+        }
+        revealed_shares = self._call(reveal_shares, client_calls, client_answers)
+        client_order = next(iter(client_calls.values())).client_order
+        masked_sum = sum(masked_vector.values())
+        vector_total = unmasked_sum(
+            masked_sum,
+            revealed_shares,
+            public_keys,
+            next(iter(client_calls.values())).session,
+            client_order.modulus_bits,
+        )
+        client_answers.vector_total = decode(
+            vector_total, client_order.scale_bits, client_order.modulus_bits
+        )
+        client_answers.survivors = surviving_clients
+        client_answers.n_bytes = sum(flat_vector.nbytes for flat_vector in masked_vector.values())
+
+    def _call(
+        self,
+        step_function: Callable[[ClientCall], Any],
+        client_calls: Mapping[int, ClientCall],
+        client_answers: Answers,
+    ) -> dict[int, Any]:
+        """Results of a step by client; failures are added to the answers."""
+        call_outcomes = self._pool.call(
+            step_function, client_calls, self.federation_spec.federation.timeout_s
+        )
+        failures = {
+            client_number: outcome.failure for client_number, outcome in call_outcomes.items()
+        }
+        client_answers.failures |= {
+            client_number: failure for client_number, failure in failures.items() if failure
+        }
+        call_results = {
+            client_number: outcome.result
+            for client_number, outcome in call_outcomes.items()
+            if not outcome.failure
+        }
+        needed = self.federation_spec.federation.threshold(self.federation_spec.n_clients)
+        if len(call_results) < needed:
+            parameter_names = {client.client_number: client.name for client in self._clients}
+            failure_reasons = (
+                f"{parameter_names[client_number]}: {why}"
+                for client_number, why in client_answers.failures.items()
+            )
+            raise EngineError(
+                "Too few clients answered",
+                received=f"{len(call_results)} of {len(self._clients)}, needed {needed}; "
+                + "; ".join(failure_reasons),
+                way_out="Start the run again, which continues, or leave broken clients out",
+            )
+        return call_results
+
+
+def summed_counts(client_answers: Answers, aggregation: AggregationConfig) -> Float64:
+    """Sum of the clients' counts.
+
+    Under a robust rule a client's counts are scaled to at most ``MAX_COUNT_RATIO`` times the
+    median client's sum. Most cells of most clients are 0, so that a trimmed mean would be as well.
+
+    Args:
+        client_answers: Answers to a count.
+        aggregation: The rule.
+    """
+    if client_answers.vector_total is not None:
+        return np.maximum(client_answers.vector_total, 0.0)
+    client_vectors = list(client_answers.client_vectors.values())
+    if aggregation.rule == "mean":
+        return np.asarray(sum(client_vectors), np.float64)
+    sizes = [float(np.abs(flat_vector).sum()) for flat_vector in client_vectors]
+    bound = MAX_COUNT_RATIO * float(np.median(sizes))
+    vector_total = np.zeros_like(client_vectors[0])
+    for flat_vector, size in zip(client_vectors, sizes, strict=True):
+        vector_total += np.maximum(flat_vector, 0.0) * min(1.0, bound / max(size, 1e-12))
+    return vector_total
+
+
+@dataclass(frozen=True, slots=True)
+class AggregatedUpdate:
+    """Update of a round.
+
+    Attributes:
+        parameter_update: Change of the parameters, shape (n_parameters,).
+        later_loss: Loss of the round's start on the clients' later targets; None if unknown.
+    """
+
+    parameter_update: Float64
+    later_loss: float | None
+
+
+def aggregated_update(client_answers: Answers, aggregation: AggregationConfig) -> AggregatedUpdate:
+    """Update by the rule of the settings.
+
+    Args:
+        client_answers: Answers to a round.
+        aggregation: The rule.
+    """
+    if client_answers.vector_total is not None:
+        return _mean_update(client_answers.vector_total)
+    client_vectors = list(client_answers.client_vectors.values())
+    if aggregation.rule == "mean":
+        return _mean_update(_bounded_sum(client_vectors, aggregation.update_norm))
+    table_rows = np.stack(
+        [_own_update(flat_vector, aggregation.update_norm) for flat_vector in client_vectors]
+    )
+    if aggregation.rule == "median":
+        parameter_update = np.median(table_rows, axis=0)
+    else:
+        n_cut = int(np.ceil(aggregation.trim_share * len(table_rows)))
+        n_cut = min(n_cut, (len(table_rows) - 1) // 2)
+        parameter_update = np.sort(table_rows, axis=0)[n_cut : len(table_rows) - n_cut].mean(0)
+    losses = [
+        flat_vector[-2] / flat_vector[-1] for flat_vector in client_vectors if flat_vector[-1] > 0
+    ]
+    return AggregatedUpdate(parameter_update, float(np.median(losses)) if losses else None)
+
+
+def _mean_update(vector_total: Float64) -> AggregatedUpdate:
+    weight, loss_sum, n_later = vector_total[-N_FIGURES:]
+    later_loss = float(loss_sum / n_later) if n_later > 0 else None
+    return AggregatedUpdate(vector_total[:-N_FIGURES] / max(weight, 1e-12), later_loss)
+
+
+def _bounded_sum(client_vectors: list[Float64], update_norm: float | None) -> Float64:
+    vector_total = np.zeros_like(client_vectors[0])
+    for flat_vector in client_vectors:
+        weight = flat_vector[-N_FIGURES]
+        vector_total[:-N_FIGURES] += weight * _own_update(flat_vector, update_norm)
+        vector_total[-N_FIGURES:] += flat_vector[-N_FIGURES:]
+    return vector_total
+
+
+def _own_update(flat_vector: Float64, update_norm: float | None) -> Float64:
+    """Update of one client, within the bound."""
+    parameter_update = flat_vector[:-N_FIGURES] / max(flat_vector[-N_FIGURES], 1e-12)
+    if update_norm is None:
+        return np.asarray(parameter_update, np.float64)
+    norm = max(1e-12, float(np.linalg.norm(parameter_update)))
+    return np.asarray(parameter_update * min(1.0, update_norm / norm), np.float64)
+
+
+def _with(call: ClientCall, **changes: Any) -> ClientCall:
+    return ClientCall(
+        **{name: changes.get(name, getattr(call, name)) for name in ClientCall.__slots__}
+    )
+
+
+def _extended(
+    client_calls: Mapping[int, ClientCall], numbers: Mapping[int, Any], **changes: Any
+) -> dict[int, ClientCall]:
+    """Calls of some clients with further fields."""
+    return {
+        client_number: _with(client_calls[client_number], **changes) for client_number in numbers
+    }

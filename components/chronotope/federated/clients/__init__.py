@@ -1,0 +1,1 @@
+"""What runs at a client: reading of its lake, counts, training, masks."""

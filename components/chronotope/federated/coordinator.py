@@ -1,0 +1,328 @@
+"""Coordinator of a federation: counts, rounds of training, and the network that results.
+
+A run that was killed continues after its last finished section or round.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from chronotope.contracts.event_log import Catalog, Float64
+from chronotope.federated.aggregation import (
+    Aggregator,
+    Answers,
+    aggregated_update,
+    summed_counts,
+)
+from chronotope.federated.clients.client_data import save_catalogue
+from chronotope.federated.clients.local_training import new_network, read_parameters, shared_names
+from chronotope.federated.clients.orders import (
+    CATALOGUE_FILE,
+    COUNTS_FILE,
+    PLAN_FILE,
+    CountOrder,
+    FederationSpec,
+    Stage,
+    TrainOrder,
+    load_parameters,
+    names_key,
+)
+from chronotope.federated.counts.client_counts import (
+    BINS_SECTION,
+    Shapes,
+    Tables,
+    bin_shapes,
+    section_names,
+    section_shapes,
+    unflatten,
+)
+from chronotope.federated.counts.federated_priors import FederatedCounts
+from chronotope.federated.counts.plan import CountPlan, make_plan
+from chronotope.models.config import MIN_REPEAT_SHARE
+from chronotope.models.network import ChronotopeNet
+from chronotope.models.priors import Priors
+from chronotope.runtime.durable_files import read_json, write_json
+from chronotope.runtime.private_files import private_folder
+from chronotope.runtime.stored_arrays import load_arrays, save_arrays
+from chronotope.training.discovery import HISTORY_SHARE
+
+_LOG = logging.getLogger(__name__)
+
+ANCHOR_SHARES: Final = (HISTORY_SHARE, (1.0 + HISTORY_SHARE) / 2.0)
+LATER_RATE: Final = 0.1
+"""Share of the learning rate of the last round, on the later targets."""
+
+MIN_RATE: Final = 0.05
+"""Share of the learning rate in the last training round, about."""
+
+_ROUNDS_FILE: Final = "rounds.json"
+_EVENT_TABLES: Final = ("events", "first_events")
+
+
+class RoundRecord(BaseModel):
+    """One aggregation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="Section or round")
+    n_answers: int = Field(ge=0, description="Clients whose answers count")
+    failures: dict[str, int] = Field(description="Clients without an answer, by reason")
+    later_loss: float | None = Field(
+        None, description="Loss of the round's start on the clients' later targets, nats"
+    )
+    update_norm: float | None = Field(None, description="L2 norm of the update")
+    mb_per_client: float = Field(ge=0, description="Answer of a client, 2^20 bytes")
+    seconds: float = Field(ge=0, description="Wall-clock time")
+
+
+@dataclass(frozen=True, slots=True)
+class FederatedModel:
+    """Result of a federation.
+
+    Attributes:
+        shared_net: Trained network over the shared catalogue.
+        priors: Counts of all clients before the end of the training.
+        rounds: All aggregations.
+    """
+
+    shared_net: ChronotopeNet
+    priors: Priors
+    rounds: tuple[RoundRecord, ...]
+
+
+class Coordinator:
+    """Runs a federation; everything that it keeps is in one folder."""
+
+    def __init__(
+        self,
+        federation_spec: FederationSpec,
+        catalog: Catalog,
+        aggregator: Aggregator,
+        on_round: Callable[[RoundRecord], None] | None = None,
+    ) -> None:
+        """Store references.
+
+        Args:
+            federation_spec: The federation; its folder ``broadcast`` is written here.
+            catalog: The shared catalogue.
+            aggregator: Asks the clients.
+            on_round: Called after each aggregation.
+        """
+        self._spec, self._catalog, self._aggregator = federation_spec, catalog, aggregator
+        self._on_round = on_round
+        self._folder = private_folder(federation_spec.broadcast)
+        self._records: list[RoundRecord] = []
+        records_path = self._folder / _ROUNDS_FILE
+        if records_path.exists():
+            content = read_json(records_path, subject="The rounds of a federation",
+                                way_out=f"Delete {self._folder} and start again")  # fmt: skip
+            self._records = [RoundRecord.model_validate(row) for row in content["rounds"]]
+
+    def run(self) -> FederatedModel:
+        """Counts, training rounds, a round on the later targets, and the discovery head.
+
+        Raises:
+            EngineError: Too few clients answer.
+            NotEnoughData: Events span too few days.
+        """
+        if not (self._folder / CATALOGUE_FILE).exists():
+            save_catalogue(self._catalog, self._folder / CATALOGUE_FILE)
+        counts = self._count()
+        self._decide_model(counts)
+        parameters = self._train_discovery(self._train())
+        shared_net = new_network(self._spec.model, self._catalog, self._spec.training.seed)
+        load_parameters(shared_net, parameters)
+        head = shared_net.discovery_head
+        is_active = head is not None and bool(load_arrays(parameters)["is_active"])
+        if head is not None and not is_active:
+            head.reset()
+        elif head is not None:
+            head.active = True
+        anchor_idx = len(counts.count_plan.anchors) - 1 if is_active else None
+        last = len(counts.count_plan.moments) - 1
+        priors = counts.priors(last, self._catalog, anchor_idx=anchor_idx)
+        return FederatedModel(shared_net.eval(), priors, tuple(self._records))
+
+    def _decide_model(self, counts: FederatedCounts) -> None:
+        """Leave the kernels of returns out where hardly any client's events are returns."""
+        model = self._spec.model
+        if model.repeat_kernels is None:
+            totals = [counts.sum_tables[f"{BINS_SECTION}/{name}"].sum() for name in _EVENT_TABLES]
+            repeat_share = 1.0 - float(totals[1]) / max(1.0, float(totals[0]))
+            items_are_places = self._catalog.items_are_places or self._catalog.n_places <= 1
+            is_needed = not items_are_places or repeat_share >= MIN_REPEAT_SHARE
+            model = model.model_copy(update={"repeat_kernels": is_needed})
+        self._spec = replace(self._spec, model=model)
+        self._aggregator.federation_spec = self._spec
+
+    def _count(self) -> FederatedCounts:
+        paths = (self._folder / PLAN_FILE, self._folder / COUNTS_FILE)
+        if paths[1].exists():
+            return FederatedCounts.load(*paths)
+        table_shapes = bin_shapes(self._spec.time_bins, self._catalog.n_items)
+        sum_tables = self._section(BINS_SECTION, table_shapes)
+        training = self._spec.training
+        shares = np.linspace(training.warmup_share, 1 - training.later_share, training.n_rounds + 1)
+        count_plan = make_plan(
+            self._spec.time_bins,
+            sum_tables[f"{BINS_SECTION}/events"].copy(),
+            tuple(shares.tolist()),
+            ANCHOR_SHARES,
+            self._spec.federation.max_pair_items,
+        )
+        count_plan.save(paths[0])
+        for section_name in section_names(count_plan):
+            sum_tables |= self._section(
+                section_name, section_shapes(count_plan, self._catalog, section_name)
+            )
+        counts = FederatedCounts(CountPlan.load(paths[0]), sum_tables)
+        save_arrays(paths[1], **sum_tables)
+        return counts
+
+    def _section(self, section_name: str, table_shapes: Shapes) -> Tables:
+        """Sums of a section, from its file if it was counted before."""
+        file_path = self._folder / "sections" / f"{section_name}.npz"
+        if not file_path.exists():
+            client_order, started_s = CountOrder(section_name), time.monotonic()
+            client_answers = self._aggregator.ask(client_order)
+            flat_vector = summed_counts(client_answers, self._spec.federation.aggregation)
+            save_arrays(file_path, **unflatten(flat_vector, table_shapes))
+            self._keep(client_order.name, client_answers, started_s)
+        return {f"{section_name}/{name}": table for name, table in load_arrays(file_path).items()}
+
+    def _train(self) -> Path:
+        """Rounds of training, then one on the later targets; file of the parameters."""
+        shared_net = new_network(self._spec.model, self._catalog, self._spec.training.seed)
+        start = {
+            key: read_parameters(
+                shared_net, shared_names(shared_net, is_discovery=key == "discovery")
+            )
+            for key in ("network", "discovery")
+        }
+        current_parameters, n_rounds = self._stored(start, "train", 0), self._spec.federation.rounds
+        best_parameters, best_loss, n_worse = current_parameters, math.inf, 0
+        for round_number in range(n_rounds):
+            next_parameters, later_loss = self._round(
+                "train", round_number, current_parameters, _rate_share(round_number, n_rounds)
+            )
+            n_worse = n_worse + 1 if later_loss is not None and later_loss >= best_loss else 0
+            if later_loss is not None and later_loss < best_loss:
+                best_parameters, best_loss = current_parameters, later_loss
+            if n_worse == self._spec.training.patience:
+                break
+            current_parameters = next_parameters
+        else:
+            later_loss = self._measure("train", n_rounds, current_parameters)
+            if later_loss is None or later_loss <= best_loss:
+                best_parameters = current_parameters
+        return self._round("later", 0, best_parameters, LATER_RATE)[0]
+
+    def _train_discovery(self, parameters: Path) -> Path:
+        """Rounds of the discovery head; it is used if it helps on later discoveries."""
+        n_rounds = self._spec.federation.discovery_rounds
+        if self._spec.training.discovery_targets == 0:
+            n_rounds = 0
+        start, loss_before, current_parameters = load_arrays(parameters), None, parameters
+        for round_number in range(n_rounds):
+            rate_share = _rate_share(round_number, n_rounds)
+            current_parameters, later_loss = self._round(
+                "discovery", round_number, current_parameters, rate_share
+            )
+            loss_before = later_loss if round_number == 0 else loss_before
+        loss_after = self._measure("discovery", n_rounds, current_parameters) if n_rounds else None
+        is_active = n_rounds > 0 and (
+            loss_before is None or (loss_after is not None and loss_after < loss_before)
+        )
+        file_path = self._folder / "parameters" / "final.npz"
+        client_vectors = load_arrays(current_parameters) if is_active else start
+        save_arrays(file_path, **{**client_vectors, "is_active": np.array(is_active)})
+        return file_path
+
+    def _round(
+        self, stage: Stage, round_number: int, start: Path, rate_share: float
+    ) -> tuple[Path, float | None]:
+        """File of the parameters after a round, and the loss of its start."""
+        file_path = self._folder / "parameters" / f"{stage}-{round_number + 1}.npz"
+        client_order = TrainOrder(stage, round_number, start, rate_share)
+        if not file_path.exists():
+            started_s = time.monotonic()
+            client_answers = self._aggregator.ask(client_order)
+            aggregated = aggregated_update(client_answers, self._spec.federation.aggregation)
+            client_vectors = load_arrays(start)
+            key = names_key(stage)
+            moved = {**client_vectors, key: client_vectors[key] + aggregated.parameter_update}
+            self._keep(
+                client_order.name,
+                client_answers,
+                started_s,
+                aggregated.later_loss,
+                aggregated.parameter_update,
+            )
+            save_arrays(file_path, **moved)
+        return file_path, self._loss_of(client_order.name)
+
+    def _measure(self, stage: Stage, round_number: int, parameters: Path) -> float | None:
+        """Loss of some parameters on the later targets of the clients; None under noise."""
+        if self._spec.federation.aggregation.noise_multiplier:
+            return None  # a measurement without noise would reveal more than the updates
+        client_order = TrainOrder(stage, round_number, parameters, 0.0)
+        if not any(round_record.name == client_order.name for round_record in self._records):
+            started_s = time.monotonic()
+            client_answers = self._aggregator.ask(client_order)
+            aggregated = aggregated_update(client_answers, self._spec.federation.aggregation)
+            self._keep(client_order.name, client_answers, started_s, aggregated.later_loss)
+        return self._loss_of(client_order.name)
+
+    def _stored(self, client_vectors: dict[str, Float64], stage: Stage, round_number: int) -> Path:
+        file_path = self._folder / "parameters" / f"{stage}-{round_number}.npz"
+        if not file_path.exists():
+            save_arrays(file_path, **client_vectors)
+        return file_path
+
+    def _loss_of(self, name: str) -> float | None:
+        losses = [
+            round_record.later_loss for round_record in self._records if round_record.name == name
+        ]
+        return losses[-1] if losses else None
+
+    def _keep(
+        self,
+        name: str,
+        client_answers: Answers,
+        started_s: float,
+        later_loss: float | None = None,
+        update: Float64 | None = None,
+    ) -> None:
+        """Record an aggregation; one that was killed before its file was written comes again."""
+        failure_reasons = list(client_answers.failures.values())
+        round_record = RoundRecord(
+            name=name,
+            n_answers=len(client_answers.survivors),
+            failures={
+                reason: failure_reasons.count(reason) for reason in sorted(set(failure_reasons))
+            },
+            later_loss=later_loss,
+            update_norm=None if update is None else float(np.linalg.norm(update)),
+            mb_per_client=round(
+                client_answers.n_bytes / max(1, len(client_answers.survivors)) / 2**20, 3
+            ),
+            seconds=round(time.monotonic() - started_s, 3),
+        )
+        _LOG.info("%s: %s answers, later loss %s", name, round_record.n_answers, later_loss)
+        self._records = [kept for kept in self._records if kept.name != name] + [round_record]
+        table_rows = [kept.model_dump(mode="json") for kept in self._records]
+        write_json(self._folder / _ROUNDS_FILE, {"rounds": table_rows})
+        if self._on_round is not None:
+            self._on_round(round_record)
+
+
+def _rate_share(round_number: int, n_rounds: int) -> float:
+    """Share of the learning rate in a round: half a cosine."""
+    return max(MIN_RATE, 0.5 * (1.0 + math.cos(math.pi * round_number / n_rounds)))

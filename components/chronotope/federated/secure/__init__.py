@@ -1,0 +1,1 @@
+"""Secure aggregation: a server learns the sum of vectors, and none of them."""

@@ -1,0 +1,1 @@
+"""Federated training: settings, simulated clients, the training step, and its summary."""

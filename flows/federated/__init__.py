@@ -1,0 +1,1 @@
+"""Flow of a federated training."""

@@ -1,0 +1,52 @@
+"""``chronotope federate``: options override the file; contradictions are refused at once."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from chronotope.cli.main import app
+
+ROBUST = Path(__file__).parents[3] / "conf/federated/robust.yaml"
+
+
+def invoked(root: Path, *options: str) -> tuple[int, str]:
+    """Exit code and output of a dry run."""
+    arguments = ["federate", "simulated_city", "--root", str(root), "--dry-run", *options]
+    result = CliRunner().invoke(app, arguments)
+    return result.exit_code, result.output
+
+
+def test_options_stand_in_for_the_file(tmp_path: Path) -> None:
+    options = ["--clients", "5", "--by", "place", "--rounds", "3", "--config", str(ROBUST)]
+    code, shown = invoked(tmp_path, *options)
+    settings = json.loads(shown)
+    assert code == 0
+    assert (settings["n_clients"], settings["by"]) == (5, "place")
+    assert settings["federation"]["rounds"] == 3
+    assert settings["federation"]["aggregation"]["rule"] == "trimmed_mean"
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("yaml", "options", "message"),
+    [
+        ("", ["--clients", "1"], "greater than or equal to 2"),
+        ("", ["--client-roots", "a,b", "--clients", "2"], "Leave out --clients"),
+        ("", ["--client-roots", "a"], "at least two clients"),
+        ("", ["--client-roots", "a,a"], "named twice"),
+        ("federation: {aggregation: {rule: median}}", [], "secure aggregation hides"),
+        ("training: {privacy: {epsilon: 3}}", [], "of a training on one lake"),
+        ("training: {model: {context: [weather]}}", [], "Context columns are of one log"),
+        ("- a list", [], "cannot be used"),
+    ],
+    ids=["one client", "both kinds", "one root", "twice", "rule", "privacy", "context", "list"],
+)
+def test_contradictions_are_refused(
+    tmp_path: Path, yaml: str, options: list[str], message: str
+) -> None:
+    (tmp_path / "settings.yaml").write_text(yaml, encoding="utf-8")
+    code, shown = invoked(tmp_path, "--config", str(tmp_path / "settings.yaml"), *options)
+    assert code == 1
+    assert message in " ".join(shown.split())
