@@ -60,23 +60,23 @@ def _count(
     """Events, and expected events, by state and item, each (1 + states, n_items)."""
     events, exposure = np.zeros((1 + states, n_items)), np.zeros((1 + states, n_items))
     exposure_everywhere = np.zeros(n_items)
-    order = np.lexsort((log.occurred_s, log.place_idx))
-    state, is_sold = np.zeros(n_items, np.int8), np.zeros(n_items, np.bool_)
+    event_order = np.lexsort((log.occurred_s, log.place_idx))
+    item_state, is_sold = np.zeros(n_items, np.int8), np.zeros(n_items, np.bool_)
     place = -1
-    for period in _periods(log, item_context, order):
+    for period in _periods(log, item_context, event_order):
         if period.place_idx != place:
             place = period.place_idx
             is_sold[:] = False
-            is_sold[log.item_idx[order[period.of_place]]] = True
-        items = log.item_idx[order[period.events]]
+            is_sold[log.item_idx[event_order[period.of_place]]] = True
+        period_items = log.item_idx[event_order[period.events]]
         row_items, row_levels = item_context.rows_at(place, period.moment_s)
         row_state = np.minimum((row_levels > 0).sum(1), states).astype(np.int8)
-        state[row_items] = row_state
-        np.add.at(events, (state[items], items), 1.0)
-        state[row_items] = 0
-        here = is_sold[row_items]
-        exposure[row_state[here], row_items[here]] += len(items)
-        exposure_everywhere[is_sold] += len(items)
+        item_state[row_items] = row_state
+        np.add.at(events, (item_state[period_items], period_items), 1.0)
+        item_state[row_items] = 0
+        is_sold_here = is_sold[row_items]
+        exposure[row_state[is_sold_here], row_items[is_sold_here]] += len(period_items)
+        exposure_everywhere[is_sold] += len(period_items)
     exposure[0] = exposure_everywhere - exposure[1:].sum(0)
     rate = events.sum(0) / np.maximum(exposure_everywhere, 1.0)  # (n_items,)
     return events, rate * exposure

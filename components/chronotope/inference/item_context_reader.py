@@ -161,7 +161,10 @@ class ItemContextReader:
         )
 
         def read_rows(column_names: list[str]) -> Iterable[pa.RecordBatch]:
-            return rows.to_batches(columns=column_names, filter=is_valid)
+            row_batches: Iterable[pa.RecordBatch] = rows.to_batches(
+                columns=column_names, filter=is_valid
+            )
+            return row_batches
 
         return encode_rows(read_rows, self.columns, self.items, self.places)
 

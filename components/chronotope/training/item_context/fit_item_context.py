@@ -76,23 +76,27 @@ def fit_item_context(
     net.eval()
     start_s = int(log.occurred_s[later.positions].min())
     lift = torch.from_numpy(count_context_lift(log.before(start_s), catalog))
-    fit = _ContextFit(net, head, log, later.priors._replace(context_lift=lift))
+    context_fit = _ContextFit(net, head, log, later.priors._replace(context_lift=lift))
     fitting, measuring = _halves(log, later.positions, config)
-    names = net.config.item_context
-    worth = fit.measure(fitting, measuring)
-    kept = tuple(column.name for column in worth if column.helps)
-    if not kept and len(names) > 1:
-        best = max(fit.alone(), key=lambda column: max(column.log_low, column.new_log_low))
-        worth = tuple(best if column.name == best.name else column for column in worth)
-        kept = (best.name,) if best.helps else ()
-    _LOG.info("Item context: %s", [asdict(column) for column in worth])
-    net.config = net.config.model_copy(update={"item_context": kept})
-    if kept:
-        fit.keep(kept)
+    column_names = net.config.item_context
+    column_worth = context_fit.measure(fitting, measuring)
+    kept_columns = tuple(column.name for column in column_worth if column.helps)
+    if not kept_columns and len(column_names) > 1:
+        best_column = max(
+            context_fit.alone(), key=lambda column: max(column.log_low, column.new_log_low)
+        )
+        column_worth = tuple(
+            best_column if column.name == best_column.name else column for column in column_worth
+        )
+        kept_columns = (best_column.name,) if best_column.helps else ()
+    _LOG.info("Item context: %s", [asdict(column) for column in column_worth])
+    net.config = net.config.model_copy(update={"item_context": kept_columns})
+    if kept_columns:
+        context_fit.keep(kept_columns)
     else:
         net.item_context_head = None
     net.train(was_training)
-    return worth
+    return column_worth
 
 
 def _halves(

@@ -45,10 +45,14 @@ class LaterTargets:
                 return candidates
             return random_generator.choice(candidates, n_targets, replace=False)
 
-        sampled = sample(positions)
-        discoveries = sample(positions[is_discovery(log, positions)])
-        union = np.union1d(sampled, discoveries)
-        return cls(union, np.isin(union, sampled), np.isin(union, discoveries))
+        sampled_positions = sample(positions)
+        new_positions = sample(positions[is_discovery(log, positions)])
+        all_positions = np.union1d(sampled_positions, new_positions)
+        return cls(
+            all_positions,
+            np.isin(all_positions, sampled_positions),
+            np.isin(all_positions, new_positions),
+        )
 
     def __len__(self) -> int:
         """Number of targets of both samples."""
@@ -57,6 +61,8 @@ class LaterTargets:
 
 def is_discovery(log: EventLog, positions: Int64) -> Mask:
     """Whether the user never had the item of a target before its basket, shape (n,)."""
-    pair = log.user_idx.astype(np.int64) * (int(log.item_idx.max(initial=0)) + 1) + log.item_idx
-    _, first_event, pair_idx = np.unique(pair, return_index=True, return_inverse=True)
+    user_item = (
+        log.user_idx.astype(np.int64) * (int(log.item_idx.max(initial=0)) + 1) + log.item_idx
+    )
+    _, first_event, pair_idx = np.unique(user_item, return_index=True, return_inverse=True)
     return np.asarray(first_event[pair_idx[positions]] >= log.basket_start()[positions], np.bool_)
