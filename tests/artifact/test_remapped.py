@@ -1,6 +1,7 @@
 """A champion of an earlier catalogue is asked in its own ids and judged in today's."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
@@ -10,16 +11,22 @@ from chronotope.artifact.bundle import Vocabulary
 from chronotope.artifact.onnx_recommender import OnnxRecommender
 from chronotope.artifact.remapped import RemappedRecommender
 from chronotope.contracts.ids import IdMap
+from chronotope.contracts.item_context import ItemContextColumn
 from chronotope.contracts.queries import Queries, queries_at
 from chronotope.testing.recommender_suite import sample_catalog, sample_log
 
 OLD = IdMap.of([f"i{n:02d}" for n in (0, 2, 3)])  # of i00 .. i14
 
 
+PROMO = ItemContextColumn(name="promo", first=1, levels=("b", "a"), default="no")
+OLD_PROMO = ItemContextColumn(name="promo", first=1, levels=("a",), default="no")
+
+
 class Echo:
     """Scores each item by how often it is in the history; keeps what it was asked."""
 
     history_len = 8
+    manifest = SimpleNamespace(item_context=(OLD_PROMO,))
 
     def scores(self, queries: Queries) -> npt.NDArray[np.floating]:
         self.asked = queries
@@ -61,3 +68,17 @@ def test_the_same_catalogue_changes_nothing() -> None:
     known = replace(queries, item_idx=queries.item_idx % 4, place_idx=queries.place_idx % 4)
     told = RemappedRecommender(cast("OnnxRecommender", echo), words, catalog).scores(known)
     assert (told[:, 1:] == echo.scores(known)[:, 1:]).all()
+
+
+def test_item_context_is_asked_in_the_items_and_levels_of_the_model() -> None:
+    catalog, echo = replace(sample_catalog(), item_context=(PROMO,)), Echo()
+    words = Vocabulary(users=catalog.users, items=OLD, places=OLD, titles=[])
+    model = RemappedRecommender(cast("OnnxRecommender", echo), words, catalog)
+    queries = queries_at(sample_log(), np.array([50]), history_len=8, time_given=True)
+    items = np.array([[1, 2, 3, 4]], np.int32)  # i00, i01, which it does not know, i02, i03
+    levels = np.array([[[2], [2], [1], [2]]], np.int32)  # a, a, b, which it does not know, a
+    model.scores(replace(queries, context_item_idx=items, context_levels=levels))
+    assert echo.asked.context_item_idx is not None
+    assert echo.asked.context_item_idx.tolist() == [[1, 0, 2, 3]]
+    assert echo.asked.context_levels is not None
+    assert echo.asked.context_levels[..., 0].tolist() == [[1, 1, 0, 1]]

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from chronotope.contracts.event_log import EventLog
-from chronotope.contracts.item_context import FOREVER_S, ItemContext, ItemContextColumn
+from chronotope.contracts.item_context import (
+    FOREVER_S,
+    ItemContext,
+    ItemContextColumn,
+    LevelMapping,
+)
 from chronotope.contracts.queries import PLACE_HALF_LIFE_D, Queries, expected_places, queries_at
 
 COLUMNS = (ItemContextColumn(name="promo", first=1, levels=("a", "b", "c"), default="no"),)
@@ -110,3 +115,22 @@ def test_the_expected_place_is_the_given_or_the_frequent_one(
     queries = queries_at(log, np.array([3, 0]), history_len=8, time_given=True, place_given=True)
     assert expected_places(queries)[0] == expected
     assert expected_places(queries)[1] == places[0]  # without a history: what is given
+
+
+def test_levels_of_another_snapshot_are_those_of_the_model() -> None:
+    price = {"name": "price", "levels": ("low", "mid", "high"), "default": 0.0}
+    columns = (
+        ItemContextColumn(name="mailer", first=1, levels=("x", "y"), default="no"),
+        ItemContextColumn(**price, first=3, edges=(2.0, 4.0)),
+    )
+    model_columns = (
+        ItemContextColumn(**price, first=1, edges=(1.0, 2.5)),
+        ItemContextColumn(name="mailer", first=4, levels=("y",), default="no"),
+        ItemContextColumn(name="gone", first=5, levels=("z",), default="no"),
+    )
+    mapping = LevelMapping.of(columns, model_columns)
+    levels = np.array([[[1, 3], [2, 4], [0, 5], [0, 0]]], np.int32)
+    mapped = mapping.apply(levels)
+    assert mapped is not None
+    assert mapped.tolist() == [[[2, 0, 0], [3, 4, 0], [3, 0, 0], [0, 0, 0]]]
+    assert LevelMapping.of(columns, ()).apply(levels) is None

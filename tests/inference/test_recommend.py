@@ -20,6 +20,7 @@ from chronotope.inference.request import Recommendation, RecommendOptions
 from chronotope.registry.champion import Champion, load_champion
 from chronotope.testing.recommender_suite import sample_catalog
 from tests.inference.hand_made import LAST_S, MU, SCORES, SIGMA, fill_lake, write_hand_made_bundle
+from tests.inference.promotions import PROMO, add_promotion
 
 AT = datetime.fromtimestamp(LAST_S, UTC) + timedelta(hours=6)
 
@@ -163,3 +164,26 @@ def test_absence_is_told_and_makes_no_folder(root: Path) -> None:
     with pytest.raises(ConfigError, match="choose one of: city"):
         load_champion(root, "town")
     assert not (root / "mlruns").exists()
+
+
+@pytest.mark.parametrize(("hours", "is_promoted"), [(0, True), (24, False)], ids=["on", "over"])
+def test_item_context_of_the_lake_reaches_the_model(
+    tmp_path: Path, hours: int, *, is_promoted: bool
+) -> None:
+    fill_lake(tmp_path)
+    write_hand_made_bundle(tmp_path / "bundle")
+    add_promotion(tmp_path, "city", "i03", AT - timedelta(hours=1), AT + timedelta(hours=8))
+
+    def load(root: Path, _: str) -> Champion:
+        opened = Listening.load(root / "bundle")
+        manifest = opened.manifest.model_copy(update={"item_context": (PROMO,)})
+        vocabulary = read_vocabulary(root / "bundle")
+        return Champion("1", Listening(opened.session, manifest), vocabulary)
+
+    # the hand-made graph has no inputs for it, so that it is the same answer
+    recommend(tmp_path, "city", "u00", AT + timedelta(hours=hours), load=load)
+    items, levels = Listening.asked.context_item_idx, Listening.asked.context_levels
+    assert items is not None
+    assert levels is not None
+    assert items[0].tolist() == ([4] if is_promoted else [0])
+    assert levels[0].tolist() == ([[1]] if is_promoted else [[0]])

@@ -6,9 +6,18 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial
 
+from chronotope.compression.config import CompressionConfig
+from chronotope.contracts.errors import ConfigError
 from chronotope.models.config import BACKBONES, ModelConfig
-from chronotope.pipelines.search import configs_from_params, search_space, starting_point
+from chronotope.pipelines.search import (
+    check_item_context,
+    configs_from_params,
+    search_space,
+    starting_point,
+)
 from chronotope.pipelines.settings import TrainSettings
+from chronotope.training.config import TrainingConfig
+from tests.models.item_context.planted import N_ITEMS, log_of
 
 SPACE = search_space(TrainSettings())
 REST = {"category_head": True, "n_hidden": 8, "learning_rate": 1e-2, "weight_decay": 1e-3}
@@ -49,3 +58,17 @@ def test_the_search_starts_from_the_settings() -> None:
     settings = settings.model_copy(update={"model": ModelConfig(backbone="lstm", kernels=False)})
     start = starting_point(settings)
     assert search_space(settings)(FixedTrial(start)) == start
+
+
+def test_item_context_in_a_catalogue_with_an_index_is_refused() -> None:
+    log, catalog = log_of(-60)
+    settings = TrainSettings(compression=CompressionConfig(index_above_items=N_ITEMS - 1))
+    with pytest.raises(ConfigError, match="reads no item context") as error:
+        check_item_context(log, catalog, settings)
+    assert f"index_above_items: {N_ITEMS}" in str(error.value)
+    left_out = TrainingConfig(item_context_targets=0)
+    for allowed in (
+        TrainSettings(compression=CompressionConfig(index_above_items=N_ITEMS)),
+        settings.model_copy(update={"training": left_out}),
+    ):
+        check_item_context(log, catalog, allowed)

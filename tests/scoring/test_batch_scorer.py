@@ -1,22 +1,25 @@
 """Near ties are decided as the service decides them, and batches stay within the memory."""
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from chronotope.artifact.bundle import Manifest
-from chronotope.artifact.onnx_recommender import ModelOutput
+from chronotope.artifact.onnx_recommender import ModelOutput, OnnxRecommender
+from chronotope.contracts.errors import StoreError
 from chronotope.contracts.queries import Queries
 from chronotope.contracts.user_attributes import AttributeColumn, context_columns
 from chronotope.inference.new_users import UserLevels
 from chronotope.inference.request import RecommendOptions
 from chronotope.metrics.exposure import tail_items
+from chronotope.registry.champion import Champion
 from chronotope.scoring.batch_scorer import TIE_GAP, BatchScorer
 from chronotope.scoring.source import open_source
 from tests.inference.hand_made import LAST_S, WHEN
+from tests.inference.promotions import PROMO, add_promotion
 from tests.scoring.crowd import build_town, config
 
 AT = datetime.fromtimestamp(LAST_S + 3600, UTC)
@@ -121,3 +124,30 @@ def test_the_tail_is_exposed_as_by_the_service(tmp_path: Path) -> None:
         assert after.items[is_tail[after.items]].tolist() == of_tail.tolist()  # among themselves
         changed += after.items.tolist() != before.items.tolist()
     assert changed
+
+
+def test_item_context_of_the_lake_reaches_the_model_of_a_batch(tmp_path: Path) -> None:
+    town = build_town(tmp_path)
+    add_promotion(tmp_path, "city", "i03", AT - timedelta(hours=1), AT + timedelta(hours=1))
+
+    def load(root: Path, dataset: str) -> Champion:
+        champion = town.load(root, dataset)
+        manifest = champion.model.manifest.model_copy(update={"item_context": (PROMO,)})
+        return replace(champion, model=OnnxRecommender(champion.model.session, manifest))
+
+    with open_source("city", config(tmp_path), load) as source:
+        champion = source.champion
+        model = RoundingModel(champion.model.manifest, champion.vocabulary.items.size)
+        loaded = replace(source.loaded_champion, champion=replace(champion, model=model))
+        for moment in (AT, AT + timedelta(hours=1)):
+            scorer = BatchScorer(loaded, source.read_state, RecommendOptions(k=1), moment, 64)
+            scorer.predict(["v00", "v01", "v02"])
+        reader = loaded.item_context
+    during, after = model.queries[0], model.queries[-1]
+    assert during.context_item_idx is not None
+    assert after.context_item_idx is not None
+    assert during.context_item_idx.tolist() == [[4]] * len(during)
+    assert after.context_item_idx.tolist() == [[0]] * len(after)
+    assert reader is not None
+    with pytest.raises(StoreError):  # its log was closed with the source
+        reader.position()

@@ -1,8 +1,9 @@
 """Promotions of the lake and posted ones reach the answers of the service at once."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from chronotope.artifact.onnx_recommender import ModelOutput, OnnxRecommender
 from chronotope.contracts.item_context import ItemContextColumn
 from chronotope.contracts.queries import Queries
 from chronotope.contracts.schemas import ITEM_CONTEXT
+from chronotope.inference.history import UserHistory, history_to_queries
+from chronotope.inference.item_context_reader import ItemContextReader
 from chronotope.lake import Lake
+from chronotope.lake.posted import PostedContextRow, PostedItemContext
 from chronotope.lake.table_schemas import ITEM_CONTEXT_TABLE
 from chronotope.registry.champion import Champion
 from chronotope.runtime.workspace import Workspace
@@ -28,6 +32,8 @@ COLUMNS = (
     ItemContextColumn(name="promo", first=1, levels=("a", "b"), default="no"),
     ItemContextColumn(name="price", first=3, levels=("low", "high"), edges=(2.0,), default=1.0),
 )
+_NO_IDX = np.zeros(0, np.int32)
+NO_HISTORY = UserHistory(_NO_IDX, _NO_IDX, np.zeros(0, np.int64), _NO_IDX)
 AT = datetime(2020, 9, 13, 18, 26, 40, tzinfo=UTC)  # six hours after the last event
 
 
@@ -132,3 +138,29 @@ def test_a_row_of_an_unknown_item_is_counted(client: TestClient) -> None:
 def test_a_champion_without_item_context_says_so(town: Town) -> None:
     with LocalClient(town.app(poll_s=3600)) as plain:
         assert "Its columns are: none" in str(post(plain, 422))
+
+
+def test_the_rows_of_a_day_are_read_before_a_request_needs_them(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_rows(town.root, [("i07", "", AT.replace(hour=12), AT.replace(hour=20), "a", 1.0)])
+    lake = Lake(Workspace(town.root).lake("city"))
+    vocabulary = read_vocabulary(town.root / "versions" / "1")
+    with closing(PostedItemContext(town.root / "posted.db")) as posted:
+        version = lake.table_version(ITEM_CONTEXT_TABLE)
+        reader = ItemContextReader(
+            lake, version, posted, COLUMNS, vocabulary.items, vocabulary.places
+        )
+        reader.prepare(AT)
+        monkeypatch.setattr(Lake, "dataset", lambda *_: pytest.fail("The lake was read again"))
+        queries = history_to_queries(NO_HISTORY, 0, AT)
+        assert promoted(reader, queries) == [int(vocabulary.items.index(["i07"])[0])]
+        row = PostedContextRow("i03", "", AT - timedelta(hours=1), None, {"promo": "b"})
+        posted.append([row])
+        assert len(promoted(reader, queries)) == 2
+
+
+def promoted(reader: ItemContextReader, queries: Queries) -> list[int]:
+    items = reader.add_rows(queries).context_item_idx
+    assert items is not None
+    return items[0].tolist()

@@ -201,12 +201,18 @@ def _activity(item_table: Array, known_items: _Known) -> Array:
     return filled_rows
 
 
+def _context_lift(item_table: Array, known_items: _Known) -> Array:
+    """Lift of the item context of an item without events, as of the unknown item."""
+    return np.repeat(item_table[:1], len(known_items.new_items), axis=0)
+
+
 _RULES: Final[dict[str, Callable[[Array, _Known], Array]]] = {
     "by_hour": _hours,
     "stickiness": _stickiness,
     "activity": _activity,
     "content_popularity": _expected_popularity,
     "cold_share": _cold_share,
+    "context_lift": _context_lift,
     "item_embedding.weight": _embedding,
     "user_head.start": _stickiness,  # that of similar items, else of the category
     "user_head.item_factors": _embedding,

@@ -15,6 +15,7 @@ from chronotope.artifact.onnx_recommender import ModelOutput
 from chronotope.artifact.open_bundle import BundleRecommender
 from chronotope.contracts.event_log import Catalog, EventLog, Int32
 from chronotope.contracts.ids import IdMap
+from chronotope.contracts.item_context import LevelMapping
 from chronotope.contracts.queries import Queries
 
 Float = TypeVar("Float", bound=np.floating)
@@ -35,6 +36,7 @@ class RemappedRecommender:
         self.user_mapping = _index_mapping(catalog.users, vocabulary.users)
         self.item_mapping = _index_mapping(catalog.items, vocabulary.items)
         self.place_mapping = _index_mapping(catalog.places, vocabulary.places)
+        self.context_mapping = LevelMapping.of(catalog.item_context, model.manifest.item_context)
 
     @property
     def name(self) -> str:
@@ -68,8 +70,14 @@ class RemappedRecommender:
 
     def _remap_queries(self, queries: Queries) -> Queries:
         """Queries in the model's own indices."""
+        context_item_idx, context_levels = queries.context_item_idx, None
+        if context_item_idx is not None and queries.context_levels is not None:
+            context_item_idx = self.item_mapping[context_item_idx]
+            context_levels = self.context_mapping.apply(queries.context_levels)
         return replace(
             queries,
+            context_item_idx=None if context_levels is None else context_item_idx,
+            context_levels=context_levels,
             user_idx=self.user_mapping[queries.user_idx],
             item_idx=self.item_mapping[queries.item_idx],
             place_idx=self.place_mapping[queries.place_idx],

@@ -65,6 +65,7 @@ _OPEN_AXES: Final[dict[str, tuple[Axis | None, ...]]] = {
     "stickiness": ("items",),
     "content_popularity": ("items",),
     "cold_share": ("items",),
+    "context_lift": ("items", None),
     "content_head.vectors": ("items", None),
     "user_head.start": ("items",),
     "user_head.item_factors": ("items", None),

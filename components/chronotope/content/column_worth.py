@@ -7,12 +7,18 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ColumnWorth:
-    """Reciprocal rank that is lost without a column, with 95 % intervals over users.
+    """What is lost without a column, with 95 % intervals over users.
+
+    The reciprocal rank tells the worth for the top of a list, and needs many targets; the log of
+    the probability of the target, in nats, tells that of all scores, and needs few.
 
     Attributes:
         name: Name of the column.
-        value, low, high: At all targets.
-        new_value, new_low, new_high: At discoveries, among the items that are new to the user.
+        value, low, high: Reciprocal rank at all targets.
+        new_value, new_low, new_high: The same at discoveries, among the items that are new to
+            the user.
+        log_value, log_low, log_high: Log of the probability of the target, at all targets.
+        new_log_value, new_log_low, new_log_high: The same at discoveries, among the new items.
     """
 
     name: str
@@ -22,12 +28,19 @@ class ColumnWorth:
     new_value: float
     new_low: float
     new_high: float
+    log_value: float = 0.0
+    log_low: float = 0.0
+    log_high: float = 0.0
+    new_log_value: float = 0.0
+    new_log_low: float = 0.0
+    new_log_high: float = 0.0
 
     @property
     def helps(self) -> bool:
         """Whether one interval lies above zero and none below it."""
-        is_above = self.low > 0 or self.new_low > 0
-        return is_above and self.high >= 0 and self.new_high >= 0
+        lowest = (self.low, self.new_low, self.log_low, self.new_log_low)
+        highest = (self.high, self.new_high, self.log_high, self.new_log_high)
+        return max(lowest) > 0 and min(highest) >= 0
 
 
 def save_worth(worth: tuple[ColumnWorth, ...], path: Path) -> None:

@@ -148,7 +148,7 @@ class ItemContext:
             moments_s: Moment of each request, UTC seconds, shape (B,).
         """
         row_slices = [
-            self._rows_at(int(place), int(moment))
+            self.rows_at(int(place), int(moment))
             for place, moment in zip(place_idx, moments_s, strict=True)
         ]
         width = max([1, *(len(rows) for rows, _ in row_slices)])
@@ -159,8 +159,23 @@ class ItemContext:
             levels[query_idx, : len(row_items)] = row_levels
         return ItemContextRows(items, levels)
 
-    def _rows_at(self, place: int, moment_s: int) -> tuple[ItemIndex, Levels]:
-        """Items and levels of one request; each item once."""
+    def changes_s(self, place: int) -> Seconds:
+        """Moments at which the rows of a place change, UTC seconds, increasing and unique.
+
+        Args:
+            place: A place, or 0 for the rows of everywhere.
+        """
+        first, end = np.searchsorted(self.block_place, [place, place + 1])
+        bounds = (self.block_from_s[first:end], self.block_until_s[first:end])
+        return np.unique(np.concatenate(bounds))
+
+    def rows_at(self, place: int, moment_s: int) -> tuple[ItemIndex, Levels]:
+        """Items and levels of one request, shapes (P,) and (P, n_columns); each item once.
+
+        Args:
+            place: Place of the request; 0 if unknown.
+            moment_s: Moment of the request, UTC seconds.
+        """
         blocks = [*self._blocks(UNKNOWN, moment_s)]
         if place != UNKNOWN:
             blocks += self._blocks(place, moment_s)
@@ -206,6 +221,54 @@ class ItemContext:
             for name in _ARRAYS
         }
         return cls(columns, **arrays)
+
+
+@dataclass(frozen=True, slots=True)
+class LevelMapping:
+    """Levels of the columns of one snapshot as levels of a model that was trained on another.
+
+    Attributes:
+        column_idx: Column of the snapshot for each of the model's; -1 if it has none.
+        level_idx: The model's level of each of the snapshot's, 0 if it has none, int32.
+    """
+
+    column_idx: tuple[int, ...]
+    level_idx: ItemIndex
+
+    @classmethod
+    def of(
+        cls, columns: Sequence[ItemContextColumn], model_columns: Sequence[ItemContextColumn]
+    ) -> Self:
+        """Map by names of columns and texts; a range of numbers is mapped by its middle.
+
+        Args:
+            columns: Columns of the snapshot.
+            model_columns: Columns of the model.
+        """
+        names = [column.name for column in columns]
+        level_idx = np.zeros(n_levels(columns), np.int32)
+        for model_column in model_columns:
+            if model_column.name in names:
+                column = columns[names.index(model_column.name)]
+                for number, value in enumerate(column.examples):
+                    level_idx[column.first + number] = model_column.level(value)
+        found = (names.index(c.name) if c.name in names else -1 for c in model_columns)
+        return cls(tuple(found), level_idx)
+
+    def apply(self, levels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32] | None:
+        """Levels in the model's columns; None for a model without item context.
+
+        Args:
+            levels: Levels of the snapshot, shape (B, P, n_columns).
+        """
+        if not self.column_idx:
+            return None
+        defaults = np.zeros(levels.shape[:2], np.int32)
+        mapped = [
+            defaults if column_idx < 0 else self.level_idx[levels[..., column_idx]]
+            for column_idx in self.column_idx
+        ]
+        return np.stack(mapped, axis=2)
 
 
 def n_levels(columns: Sequence[ItemContextColumn]) -> int:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,31 @@ def item_context_columns(
     return tuple(columns)
 
 
+class EncodedRows(NamedTuple):
+    """Rows of known items that hold at known places or everywhere.
+
+    Attributes:
+        place_idx, from_s, until_s, item_idx: Keys of the rows, shape (n,) each.
+        levels: Levels of the rows, shape (n, n_columns).
+    """
+
+    place_idx: npt.NDArray[np.int32]
+    from_s: npt.NDArray[np.int64]
+    until_s: npt.NDArray[np.int64]
+    item_idx: npt.NDArray[np.int32]
+    levels: npt.NDArray[np.uint16]
+
+    @classmethod
+    def empty(cls, n_columns: int) -> Self:
+        """No rows."""
+        no_idx, no_seconds = np.zeros(0, np.int32), np.zeros(0, np.int64)
+        return cls(no_idx, no_seconds, no_seconds, no_idx, np.zeros((0, n_columns), np.uint16))
+
+    def followed_by(self, *later: Self) -> Self:
+        """These rows, then those of others."""
+        return type(self)(*map(np.concatenate, zip(self, *later, strict=True)))
+
+
 def build_item_context(
     read_rows: RowReader, columns: tuple[ItemContextColumn, ...], items: IdMap, places: IdMap
 ) -> ItemContext:
@@ -74,8 +99,15 @@ def build_item_context(
         items: Ids of the items.
         places: Ids of the places.
     """
+    return ItemContext.of_rows(columns, *encode_rows(read_rows, columns, items, places))
+
+
+def encode_rows(
+    read_rows: RowReader, columns: tuple[ItemContextColumn, ...], items: IdMap, places: IdMap
+) -> EncodedRows:
+    """Rows in indices of items, places and levels; arguments as of ``build_item_context``."""
     names = [c.ITEM_ID, c.PLACE_ID, c.VALID_FROM, c.VALID_UNTIL]
-    parts: list[tuple[npt.NDArray[np.generic], ...]] = []
+    parts: list[EncodedRows] = []
     for batch in read_rows([*names, *(column.name for column in columns)]):
         item_idx = items.index(batch.column(c.ITEM_ID))
         place_idx = places.index(batch.column(c.PLACE_ID))
@@ -85,19 +117,8 @@ def build_item_context(
         stacked = np.stack(levels, axis=1) if levels else np.zeros((len(batch), 0), np.uint16)
         until_s = _seconds(batch.column(c.VALID_UNTIL))
         arrays = (place_idx, _seconds(batch.column(c.VALID_FROM)), until_s, item_idx, stacked)
-        parts.append(tuple(array[is_known] for array in arrays))
-    empty = (
-        np.zeros(0, np.int32),
-        np.zeros(0, np.int64),
-        np.zeros(0, np.int64),
-        np.zeros(0, np.int32),
-        np.zeros((0, len(columns)), np.uint16),
-    )
-    place, start, end, item, level = (
-        np.concatenate([no_rows, *(part[number] for part in parts)])
-        for number, no_rows in enumerate(empty)
-    )
-    return ItemContext.of_rows(columns, place, start, end, item, level)
+        parts.append(EncodedRows(*(array[is_known] for array in arrays)))
+    return EncodedRows.empty(len(columns)).followed_by(*parts)
 
 
 def encode_levels(column: ItemContextColumn, values: pa.Array) -> npt.NDArray[np.uint16]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import Lock
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from chronotope.contracts.ids import IdMap
 from chronotope.contracts.item_context import ItemContext, ItemContextColumn
 from chronotope.contracts.queries import Queries, expected_places
 from chronotope.contracts.schemas import ITEM_CONTEXT
-from chronotope.features.item_context_index import build_item_context
+from chronotope.features.item_context_index import EncodedRows, encode_rows
 from chronotope.lake import Lake
 from chronotope.lake.posted import PostedItemContext
 from chronotope.lake.table_schemas import ITEM_CONTEXT_TABLE
@@ -27,6 +27,9 @@ from chronotope.runtime.workspace import Workspace
 DAY_S: Final = 86_400
 MAX_DAYS: Final = 8
 """Days whose rows are in memory."""
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 @dataclass
@@ -49,6 +52,7 @@ class ItemContextReader:
     items: IdMap
     places: IdMap
     owns_log: bool = False
+    _lake_days: dict[int, EncodedRows] = field(default_factory=dict)
     _days: dict[tuple[int, int], ItemContext] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -108,6 +112,18 @@ class ItemContextReader:
             levels[query_idx, : row.item_idx.shape[1]] = row.levels[0]
         return replace(queries, context_item_idx=items, context_levels=levels)
 
+    def prepare(self, moment: datetime) -> None:
+        """Read the rows of a day before a request needs them; requests are not held up meanwhile.
+
+        Args:
+            moment: A moment of the day, with a time zone.
+        """
+        day = int(moment.timestamp()) // DAY_S
+        if day not in self._lake_days:
+            lake_rows = self._read_lake(day)
+            with self._lock:
+                self._keep(self._lake_days, day, lake_rows)
+
     def position(self) -> int:
         """Position of the latest posted row: an answer from before it is stale."""
         return self.posted.position()
@@ -118,13 +134,24 @@ class ItemContextReader:
         with self._lock:
             index = self._days.get(key)
             if index is None:
-                index = self._read_day(day)
-                while len(self._days) >= MAX_DAYS:
-                    self._days.pop(next(iter(self._days)))
-                self._days[key] = index
+                lake_rows = self._lake_days.get(day)
+                if lake_rows is None:
+                    lake_rows = self._read_lake(day)
+                    self._keep(self._lake_days, day, lake_rows)
+                # a posted row comes later, so that it counts where keys are equal
+                posted = pads.dataset(self.posted.table(self._schema()))
+                rows = lake_rows.followed_by(self._encode(posted, day))
+                index = ItemContext.of_rows(self.columns, *rows)
+                self._keep(self._days, key, index)
         return index
 
-    def _read_day(self, day: int) -> ItemContext:
+    def _read_lake(self, day: int) -> EncodedRows:
+        """Rows of the lake, which a posted row does not change."""
+        if self.version is None:
+            return EncodedRows.empty(len(self.columns))
+        return self._encode(self.lake.dataset(ITEM_CONTEXT_TABLE, self.version), day)
+
+    def _encode(self, rows: pads.Dataset, day: int) -> EncodedRows:
         start, end = (
             pa.scalar(datetime.fromtimestamp(0, UTC) + timedelta(days=day + later))
             for later in (0, 1)
@@ -132,17 +159,21 @@ class ItemContextReader:
         is_valid = (pc.field(c.VALID_FROM) < end) & (
             pc.field(c.VALID_UNTIL).is_null() | (pc.field(c.VALID_UNTIL) > start)
         )
-        posted = pads.dataset(self.posted.table(self._schema()))
-        row_sources = [posted]
-        if self.version is not None:
-            row_sources = [self.lake.dataset(ITEM_CONTEXT_TABLE, self.version), posted]
 
         def read_rows(column_names: list[str]) -> Iterable[pa.RecordBatch]:
-            for source in row_sources:
-                # a posted row comes later, so that it counts where keys are equal
-                yield from source.to_batches(columns=column_names, filter=is_valid)
+            row_batches: Iterable[pa.RecordBatch] = rows.to_batches(
+                columns=column_names, filter=is_valid
+            )
+            return row_batches
 
-        return build_item_context(read_rows, self.columns, self.items, self.places)
+        return encode_rows(read_rows, self.columns, self.items, self.places)
+
+    @staticmethod
+    def _keep(cache: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+        """Store a value; the oldest ones go."""
+        while len(cache) >= MAX_DAYS:
+            cache.pop(next(iter(cache)))
+        cache[key] = value
 
     def _schema(self) -> pa.Schema:
         value_fields = [

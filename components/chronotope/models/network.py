@@ -241,7 +241,7 @@ class ChronotopeNet(nn.Module):
             )
             item_scores = item_scores + gated_scores(backbone_scores, history, weights.backbone)
         if self.item_context_head is not None:
-            item_scores = item_scores + self.item_context_head(batch, view, history)
+            item_scores = item_scores + self.item_context_head(batch, priors, view, history)
         scored = ScoredItems(item_scores, recent, context, kernels, query, profiles)
         return self._with_fitted_heads(batch, priors, candidates, scored)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from chronotope.content.similar_items import similar_items
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.features.activity_counts import ACTIVITY_NAMES
+from chronotope.features.context_lift import count_context_lift
 from chronotope.models.batch import Batch, local_hour, local_weekday
 from chronotope.models.discovery_counts import (
     count_activity,
@@ -65,6 +66,9 @@ class Priors(NamedTuple):
             an item without events, or a new one with few, shape (n_items,); 0 for all others.
         cold_share: Share of the cold-start scores that these items get, shape (n_items,): 1
             without events, falling with the first ones; 0 for all others.
+        context_lift: Log of how much more often an item is chosen while its item context differs
+            from the defaults in one column, two, ..., shape (n_items, n_states); 0 states without
+            item context.
     """
 
     popularity: Tensor
@@ -83,6 +87,7 @@ class Priors(NamedTuple):
     affinity_weight: Tensor
     content_popularity: Tensor
     cold_share: Tensor
+    context_lift: Tensor
 
 
 def count_priors(
@@ -124,6 +129,7 @@ def count_priors(
         affinity_weight=affinity_weight,
         content_popularity=torch.zeros(n),
         cold_share=torch.zeros(n),
+        context_lift=torch.from_numpy(count_context_lift(log, catalog)),
     )
     return with_cold_items(counted, catalog)
 

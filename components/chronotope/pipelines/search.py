@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.protocols import Recommender, Tracker
 from chronotope.features.snapshot import load_features
@@ -41,9 +42,13 @@ def freeze_folds(features: Path, settings: TrainSettings, run_dir: Path) -> str:
 
     Returns:
         Digest of the folds.
+
+    Raises:
+        ConfigError: The catalogue would be ranked by an index, which reads no item context.
     """
     installed_recommenders()  # one that cannot be built is no reason to fail after the search
-    log, _ = load_features(features)
+    log, item_catalog = load_features(features)
+    check_item_context(log, item_catalog, settings)
     write_settings(run_dir, settings)
     return save_folds(rolling_origin(log, settings.folds), run_dir / FOLDS_FILE)
 
@@ -148,8 +153,33 @@ def item_context_params(log: EventLog, settings: TrainSettings) -> dict[str, tup
     """
     if log.item_context is None or settings.training.is_zero_shot:
         return {}
+    if settings.training.item_context_targets == 0:
+        return {"item_context": ()}
     names = tuple(column.name for column in log.item_context.columns)
     return {"item_context": settings.model.item_context or names}
+
+
+def check_item_context(log: EventLog, catalog: Catalog, settings: TrainSettings) -> None:
+    """Refuse item context in a catalogue that is ranked by an index, before anything is trained.
+
+    Args:
+        log: The log, with the item context if there is any.
+        catalog: Number and coordinates of the items.
+        settings: Columns of the model, and size from which a catalogue is ranked by an index.
+
+    Raises:
+        ConfigError: The catalogue is that large.
+    """
+    columns = item_context_params(log, settings).get("item_context", ())
+    n_items, has_coordinates = catalog.n_items - 1, bool(np.isfinite(catalog.item_lat).any())
+    if columns and n_items > settings.compression.index_above_items and not has_coordinates:
+        raise ConfigError(
+            "A catalogue of this size is ranked by an item index, which reads no item context",
+            received=f"{n_items:,} items, compression.index_above_items: "
+            f"{settings.compression.index_above_items:,}, columns {list(columns)}",
+            way_out=f"Set compression.index_above_items: {n_items} to score all items, or "
+            "training.item_context_targets: 0 to leave the item context out",
+        )
 
 
 def run_search(
@@ -201,8 +231,9 @@ class FoldObjective:
     def __call__(self, params: dict[str, Any], fold_idx: int, tracker: Tracker) -> float:
         """Train on the events before a fold and evaluate on its targets."""
         log, item_catalog = cached_features(self.features)
-        columns = {"context": context_columns(log, self.settings)}
-        all_params = {**params, **columns, **item_context_params(log, self.settings)}
+        # the item context is fitted to the finished network, and has no searched parameter
+        columns = {"context": context_columns(log, self.settings), "item_context": ()}
+        all_params = {**params, **columns}
         model_config, training_config = configs_from_params(all_params, self.settings)
         max_targets = min(self.settings.trial_targets, training_config.max_targets)
         # What is fitted to the finished network has no searched parameter of its own.
@@ -210,7 +241,6 @@ class FoldObjective:
             update={
                 "max_targets": max_targets,
                 "discovery_targets": 0,
-                "item_context_targets": 0,
             }
         )
         model = ChronotopeRecommender(model_config, training_config, tracker=tracker)

@@ -9,7 +9,7 @@ from chronotope.report.report_data import Estimate, ItemContextRow, ReportData
 
 
 def item_context_section(report_data: ReportData) -> str:
-    """Table of the reciprocal rank that is lost without each column; empty without any."""
+    """Table of what is lost without each column; empty without any."""
     if not report_data.item_context:
         return ""
     table_rows = [
@@ -18,6 +18,8 @@ def item_context_section(report_data: ReportData) -> str:
                 html_text(row.name),
                 estimate(row.lost),
                 estimate(row.new_lost),
+                estimate(row.lost_log),
+                estimate(row.new_lost_log),
                 "used" if row.kept else "dropped",
             ],
             False,
@@ -25,11 +27,19 @@ def item_context_section(report_data: ReportData) -> str:
         for row in report_data.item_context
     ]
     caption = (
-        "MRR lost on later events when every item has the default of the column, with its 95 % "
-        "interval: at all targets, and at discoveries among the items that are new to the user. A "
-        "column is used if one interval lies above zero and none below it."
+        "Lost on later events when every item has the default of the column, with 95 % intervals: "
+        "MRR, and log of the probability of the target in nats, at all targets and at discoveries "
+        "among the items that are new to the user. A column is used if one interval lies above "
+        "zero and none below it."
     )
-    column_heads = ["Column", "MRR lost", "Among new items", "Verdict"]
+    column_heads = [
+        "Column",
+        "MRR lost",
+        "Among new items",
+        "Log probability lost",
+        "Among new items",
+        "Verdict",
+    ]
     return section("Item context", table(caption, column_heads, table_rows))
 
 
@@ -40,6 +50,10 @@ def item_context_rows(columns: Sequence[ColumnWorth]) -> tuple[ItemContextRow, .
             name=worth.name,
             lost=Estimate(value=worth.value, low=worth.low, high=worth.high),
             new_lost=Estimate(value=worth.new_value, low=worth.new_low, high=worth.new_high),
+            lost_log=Estimate(value=worth.log_value, low=worth.log_low, high=worth.log_high),
+            new_lost_log=Estimate(
+                value=worth.new_log_value, low=worth.new_log_low, high=worth.new_log_high
+            ),
             kept=worth.helps,
         )
         for worth in columns

@@ -193,11 +193,13 @@ class ItemPoint(_Frozen):
 
 
 class ItemContextRow(_Frozen):
-    """Reciprocal rank that is lost without a column of the item context."""
+    """Reciprocal rank and log probability that are lost without a column of the item context."""
 
     name: str
-    lost: Estimate = Field(description="At all targets")
-    new_lost: Estimate = Field(description="At discoveries, among new items")
+    lost: Estimate = Field(description="MRR at all targets")
+    new_lost: Estimate = Field(description="MRR at discoveries, among new items")
+    lost_log: Estimate = Field(description="Nats at all targets")
+    new_lost_log: Estimate = Field(description="Nats at discoveries, among new items")
     kept: bool
 
 

@@ -67,8 +67,9 @@ class TrainingConfig(BaseModel):
     item_context_targets: int = Field(
         2_000,
         ge=0,
-        description="Later targets on which the worth of each column of the item context is "
-        "measured; columns without worth are dropped. 0 keeps all.",
+        description="Later targets, and as many discoveries, that fit the weights of the item "
+        "context and measure the worth of each column; columns without worth are dropped. 0 "
+        "leaves it out.",
     )
     max_wait_h: float | None = Field(
         None,

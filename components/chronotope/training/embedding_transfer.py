@@ -79,6 +79,8 @@ def transfer_network(
         new_state[f"{ITEM_CONTEXT_PREFIX}level_weights"] = _level_rows(
             weights, old_catalog.item_context, new_catalog.item_context
         )
+        lift_weights = net.item_context_head.lift_weights.detach()
+        new_state[f"{ITEM_CONTEXT_PREFIX}lift_weights"] = lift_weights
     old_content = selected_content(old_catalog, net.config)
     new_content = selected_content(new_catalog, config)
     if net.content_head is not None and old_content is not None and new_content is not None:

@@ -38,7 +38,7 @@ from chronotope.training.ddp import run_ddp
 from chronotope.training.discovery import fit_discovery_head
 from chronotope.training.embedding_transfer import CONTENT_PREFIX, transfer_network
 from chronotope.training.fine_tune import fine_tune
-from chronotope.training.item_context import drop_columns_without_worth
+from chronotope.training.item_context import fit_item_context
 from chronotope.training.lightning_module import NextEventModule
 from chronotope.training.prequential import (
     MIN_WIDTH,
@@ -153,8 +153,7 @@ class ChronotopeRecommender:
         lightning.seed_everything(self.training.seed, workers=False, verbose=False)
         net = ChronotopeNet(self.model, catalog)
         net.context_head.measure(log)
-        if net.item_context_head is None and log.item_context is not None:
-            log = replace(log, item_context=None)  # nothing reads its rows
+        context_log, log = log, replace(log, item_context=None)  # read by a fitted head alone
         config = start_parameters(net, self.training)
         if config.is_zero_shot:
             self._net, self._catalog, self._seen_until_s = net.eval(), catalog, 0
@@ -178,21 +177,18 @@ class ChronotopeRecommender:
             )
             state = torch.load(best_checkpoint, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict(state)
-        self._measure_item_context(net, log, valid_rounds)
+        self._fit_item_context(net, context_log, catalog, valid_rounds[-1])
         fine_tune(net, make_batches(valid_rounds, is_training=True), progress=self.progress)
         fit_discovery_head(net, log, catalog, self.training, self.model)
         fit_cold_start(net, log, catalog, [*train_rounds, *valid_rounds], self.training)
         fit_user_head(net, log, catalog, self.training)
         self._net, self._catalog, self._seen_until_s = net.eval(), catalog, 0
 
-    def _measure_item_context(
-        self, net: ChronotopeNet, log: EventLog, later_rounds: list[PrequentialRound]
+    def _fit_item_context(
+        self, net: ChronotopeNet, log: EventLog, catalog: Catalog, later: PrequentialRound
     ) -> None:
-        """Drop columns of the item context that help nothing on the last part of the log."""
-        later = later_rounds[-1]
-        self.item_context_worth = drop_columns_without_worth(
-            net, log, later.positions, later.priors, self.training
-        )
+        """Fit the weights of the item context, and drop columns that help nothing."""
+        self.item_context_worth = fit_item_context(net, log, catalog, later, self.training)
         self.model = self.model.model_copy(update={"item_context": net.config.item_context})
 
     def observe(self, log: EventLog) -> None:
@@ -225,6 +221,8 @@ class ChronotopeRecommender:
         if self._catalog is None:
             raise ChronotopeError("The recommender is not trained", way_out="Call fit first")
         head = self.net.discovery_head
+        if self.net.item_context_head is None and log.item_context is not None:
+            log = replace(log, item_context=None)  # nothing reads its lift
         return count_priors(log, self._catalog, affinity=head is not None and head.active)
 
     def transfer_to(self, log: EventLog, catalog: Catalog) -> None:

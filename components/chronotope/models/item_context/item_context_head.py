@@ -1,8 +1,11 @@
-"""Additive score of the item context: one weight a level, apart for returns and discoveries.
+"""Additive score of the item context, apart for returns and discoveries.
 
-    item_context_head(b, i) = sum_f weight[level_f(b, i), i in the history of b]
+    item_context_head(b, i) = sum_f level_weight[level_f(b, i), r]
+                              + lift_weight[r] lift(i, s(b, i))       r = i in the history of b
 
-Items with the default in every column have no row and get 0. All weights start at 0.
+s(b, i) is the number of columns of the item that differ from their defaults, and lift(i, s) how
+much more the item sold then (``context_lift``). Items with the default in every column have no row
+and get 0. All weights start at 0.
 """
 
 from typing import Self
@@ -16,6 +19,7 @@ from chronotope.models.batch import Batch, lookup
 from chronotope.models.config import ModelConfig
 from chronotope.models.history_index import HistoryIndex
 from chronotope.models.item_tables import CandidateView
+from chronotope.models.priors import Priors
 
 
 class ItemContextHead(nn.Module):
@@ -42,6 +46,7 @@ class ItemContextHead(nn.Module):
         self.register_buffer("is_read", self.mask_of(read_columns))
         # one column for items of the history, one for the others
         self.level_weights = nn.Parameter(torch.zeros(n_levels(columns), 2))
+        self.lift_weights = nn.Parameter(torch.zeros(2))
 
     def mask_of(self, column_names: tuple[str, ...]) -> Tensor:
         """1 at the levels of some columns, else 0, shape (n_levels, 1)."""
@@ -59,11 +64,14 @@ class ItemContextHead(nn.Module):
             return None
         return cls(catalog.item_context, config.item_context)
 
-    def forward(self, batch: Batch, view: CandidateView, history: HistoryIndex) -> Tensor:
+    def forward(
+        self, batch: Batch, priors: Priors, view: CandidateView, history: HistoryIndex
+    ) -> Tensor:
         """Score of every candidate, shape (B, C).
 
         Args:
             batch: The queries, with the rows of their item context.
+            priors: Lift of the items.
             view: The candidates.
             history: Index of the items of the full histories.
         """
@@ -73,10 +81,35 @@ class ItemContextHead(nn.Module):
             return no_scores
         column = lookup(view.column, batch.context_item_idx)  # (B, P)
         is_owned = no_scores.scatter(1, history.column, 1.0).gather(1, column)  # (B, P)
-        weights = self.level_weights * self.is_read  # (n_levels, 2)
-        # (B * P * n_columns, 2) -> (B, P, n_columns, 2) -> (B, P, 2)
-        row_weights = weights.index_select(0, batch.context_levels.flatten())
-        row_weights = row_weights.view(*batch.context_levels.shape, 2).sum(2)
-        row_scores = row_weights[..., 1] + is_owned * (row_weights[..., 0] - row_weights[..., 1])
+        lift = self.row_lift(batch.context_item_idx, batch.context_levels, priors.context_lift)
+        row_scores = self.row_scores(batch.context_levels, is_owned.long(), lift)  # (B, P)
         row_scores = row_scores * (column > 0)  # padding, and items that are no candidates
         return no_scores.scatter_add(1, column, row_scores)
+
+    def row_scores(self, levels: Tensor, is_owned: Tensor, lift: Tensor) -> Tensor:
+        """Score of each row, shape (...,).
+
+        Args:
+            levels: Levels of the rows, int64, shape (..., n_columns).
+            is_owned: 1 for an item of the history, else 0, int64, shape (...,).
+            lift: Result of ``row_lift``, shape (...,).
+        """
+        # index of the weight of each level, returns first
+        columns = 2 * levels + (1 - is_owned)[..., None]  # (..., n_columns)
+        level_scores = lookup((self.level_weights * self.is_read).flatten(), columns).sum(-1)
+        return level_scores + lookup(self.lift_weights, 1 - is_owned) * lift
+
+    def row_lift(self, item_idx: Tensor, levels: Tensor, context_lift: Tensor) -> Tensor:
+        """Lift of the item of each row in its state, shape (B, P).
+
+        Args:
+            item_idx: Items of the rows, int64, shape (B, P).
+            levels: Levels of the rows, int64, shape (B, P, n_columns).
+            context_lift: Of the priors, shape (n_items, n_states).
+        """
+        states = context_lift.shape[1]
+        is_set = lookup(self.is_read[:, 0], levels)  # (B, P, n_columns)
+        state = is_set.sum(2).long().clamp(max=states)  # (B, P)
+        # (n_items, states) -> (n_items, 1 + states): no lift in the default state
+        lift = nn.functional.pad(context_lift, (1, 0)).flatten()
+        return lookup(lift, item_idx * (1 + states) + state)

@@ -1,7 +1,7 @@
 """Champion loaded for serving: bundle, id maps, item metadata and the encoded event store."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -35,6 +35,7 @@ from chronotope.serving.state.lru_cache import LruCache
 OPTIONAL_TABLES = ("items", "users", "context", ITEM_CONTEXT_TABLE)
 """Tables besides the events that responses are computed from."""
 
+PREPARED_AHEAD = timedelta(hours=1)  # rows of the item context are read before their day begins
 _CACHED_DAYS = 64  # days of recent activity in memory
 
 
@@ -199,6 +200,14 @@ class LoadedChampion:
                     way_out="Roll back, or train again",
                 )
         self.recent_activity(request_time)
+        self.prepare_item_context()
+
+    def prepare_item_context(self) -> None:
+        """Read the rows of the present day, and of the next one shortly before it begins."""
+        if self.item_context is not None:
+            now = datetime.now(UTC)
+            for moment in (now, now + PREPARED_AHEAD):
+                self.item_context.prepare(moment)
 
 
 def read_data_version(version_poller: VersionPoller) -> DataVersion:

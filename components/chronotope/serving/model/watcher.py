@@ -113,6 +113,7 @@ class ChampionWatcher:
             is_swapped = self._load_if_new()
             if self._loaded is not None:
                 self._check_files(self._loaded.champion)
+                self._loaded.prepare_item_context()
             self._after_poll(self._loaded)
             return is_swapped
 

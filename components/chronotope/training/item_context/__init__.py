@@ -1,5 +1,5 @@
-"""Worth of the columns of the item context, measured in a training."""
+"""Item context: its weights and the worth of its columns, fitted after the training."""
 
-from chronotope.training.item_context.drop_columns import drop_columns_without_worth
+from chronotope.training.item_context.fit_item_context import fit_item_context
 
-__all__ = ["drop_columns_without_worth"]
+__all__ = ["fit_item_context"]
