@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from chronotope.contracts.errors import EngineError
 from chronotope.contracts.event_log import Catalog, Float64
 from chronotope.federated.aggregation import (
     Aggregator,
@@ -39,6 +40,7 @@ from chronotope.federated.counts.client_counts import (
     Shapes,
     Tables,
     bin_shapes,
+    is_plausible,
     section_names,
     section_shapes,
     unflatten,
@@ -61,6 +63,8 @@ LATER_RATE: Final = 0.1
 
 MIN_RATE: Final = 0.05
 """Share of the learning rate in the last training round, about."""
+
+IMPLAUSIBLE: Final = "implausible counts"
 
 _ROUNDS_FILE: Final = "rounds.json"
 _EVENT_TABLES: Final = ("events", "first_events")
@@ -192,10 +196,28 @@ class Coordinator:
         if not file_path.exists():
             client_order, started_s = CountOrder(section_name), time.monotonic()
             client_answers = self._aggregator.ask(client_order)
+            self._leave_out_implausible(section_name, table_shapes, client_answers)
             flat_vector = summed_counts(client_answers, self._spec.federation.aggregation)
             save_arrays(file_path, **unflatten(flat_vector, table_shapes))
             self._keep(client_order.name, client_answers, started_s)
         return {f"{section_name}/{name}": table for name, table in load_arrays(file_path).items()}
+
+    def _leave_out_implausible(
+        self, section_name: str, table_shapes: Shapes, client_answers: Answers
+    ) -> None:
+        """Remove single answers that no log can have; sums cannot be checked."""
+        for client_number, flat_vector in list(client_answers.client_vectors.items()):
+            if not is_plausible(section_name, unflatten(flat_vector, table_shapes)):
+                del client_answers.client_vectors[client_number]
+                client_answers.failures[client_number] = IMPLAUSIBLE
+        if client_answers.client_vectors:
+            client_answers.survivors = tuple(client_answers.client_vectors)
+        elif client_answers.vector_total is None:
+            raise EngineError(
+                "No client's counts are plausible",
+                received=section_name,
+                way_out="Check the versions of the clients' software",
+            )
 
     def _train(self) -> Path:
         """Rounds of training, then one on the later targets; file of the parameters."""
