@@ -38,7 +38,7 @@ def test_noisy_steps_are_named_and_need_a_budget() -> None:
     stepped = PrivacyConfig.model_validate({"epsilon": 3, "training": {"steps": 20}})
     assert privacy_tags(stepped)["privacy_steps"] == "20"
     assert "20 steps of training have together epsilon 3" in budget_text(stepped)
-    with pytest.raises(ValidationError, match="need a budget: set privacy.epsilon"):
+    with pytest.raises(ValidationError, match=r"need a budget: set privacy\.epsilon"):
         PrivacyConfig.model_validate({"training": {"steps": 20}})
 
 
