@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from chronotope.api.catalog import ItemCatalog as Catalog
     from chronotope.api.evaluate_models import evaluate
     from chronotope.api.evaluation import Evaluation
-    from chronotope.api.log import Log
+    from chronotope.api.logs.log import Log
+    from chronotope.api.recommend_items import recommend
     from chronotope.api.recommender import NextEventRecommender as Recommender
     from chronotope.models.baselines import (
         Ease,
@@ -35,7 +36,7 @@ _PLACES: Final = {
     "Evaluation": ("chronotope.api.evaluation", "Evaluation"),
     "FirstOrderMarkov": (_BASELINES, "FirstOrderMarkov"),
     "GfCf": (_BASELINES, "GfCf"),
-    "Log": ("chronotope.api.log", "Log"),
+    "Log": ("chronotope.api.logs.log", "Log"),
     "Popularity": (_BASELINES, "Popularity"),
     "PopularityLastDays": (_BASELINES, "PopularityLastDays"),
     "Recommender": ("chronotope.api.recommender", "NextEventRecommender"),
@@ -45,6 +46,7 @@ _PLACES: Final = {
     "datasets": ("chronotope.datasets", ""),
     "evaluate": ("chronotope.api.evaluate_models", "evaluate"),
     "plot": ("chronotope.api.plot", ""),
+    "recommend": ("chronotope.api.recommend_items", "recommend"),
     "split": ("chronotope.api.split", ""),
 }
 """Module of each public name, and its name there; empty for the module itself."""
@@ -65,6 +67,7 @@ __all__ = [
     "datasets",
     "evaluate",
     "plot",
+    "recommend",
     "split",
 ]
 

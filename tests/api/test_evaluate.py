@@ -1,5 +1,6 @@
 """Evaluation by the Python API: the package's own numbers, in a table with intervals."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.contracts.queries import Queries
 from chronotope.metrics import evaluate, summarise_metrics
 from chronotope.splitting import targets_between
+from tests.plugin_package import TRENDING, install_package
 
 
 class AlwaysSame:
@@ -59,6 +61,17 @@ def test_the_model_beats_popularity_which_beats_a_constant(evaluation: ct.Evalua
     ndcg = evaluation.table()["ndcg_10"]
     assert ndcg["chronotope"] > ndcg["popularity"] > ndcg["always same"]
     assert evaluation.compare("chronotope", "popularity").p_value < 0.01
+
+
+def test_baselines_and_installed_models_are_evaluated_by_name(
+    log: ct.Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_package(tmp_path / "site", TRENDING, monkeypatch)
+    split = ct.split.latest(log)
+    table = ct.evaluate(["popularity", "trending"], log, split, max_targets=50).table()
+    assert set(table.index) == {"popularity", "trending"}
+    with pytest.raises(ConfigError, match=r"trendy.*Known are popularity.*trending"):
+        ct.evaluate("trendy", log, split)
 
 
 def test_only_models_of_time_are_calibrated(evaluation: ct.Evaluation) -> None:

@@ -138,7 +138,7 @@ def test_a_saved_model_gives_the_same_answers(
         fitted.save(folder)
     with pytest.raises(ConfigError, match="log=log"):
         ct.Recommender.load(folder).recommend(users)
-    with pytest.raises(ConfigError, match="bundle"):
+    with pytest.raises(ConfigError, match=r"bundle.*fit with the whole log.*chronotope feedback"):
         loaded.partial_fit(log)
 
 

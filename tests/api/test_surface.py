@@ -26,6 +26,7 @@ def test_the_public_names_are_these() -> None:
         "datasets",
         "evaluate",
         "plot",
+        "recommend",
         "split",
     ]
     assert set(ct.__all__) <= set(dir(ct))

@@ -5,7 +5,7 @@ import pytest
 
 from chronotope.contracts.event_log import EventLog
 from chronotope.contracts.item_context import FOREVER_S, ItemContext, ItemContextColumn
-from chronotope.contracts.queries import Queries, queries_at
+from chronotope.contracts.queries import PLACE_HALF_LIFE_D, Queries, expected_places, queries_at
 
 COLUMNS = (ItemContextColumn(name="promo", first=1, levels=("a", "b", "c"), default="no"),)
 
@@ -71,7 +71,7 @@ def test_an_index_is_the_same_after_it_was_stored(tmp_path: Path) -> None:
     assert levels_at(stored, 3, 150) == levels_at(index, 3, 150) == {7: 1, 9: 2}
 
 
-def test_queries_have_the_rows_of_their_moment_at_the_place_of_the_last_event() -> None:
+def test_queries_have_the_rows_of_their_moment_and_expected_place() -> None:
     log = EventLog.sorted(user_idx=[1, 1], item_idx=[1, 2], occurred_s=[100, 200], place_idx=[3, 4])
     index = index_of((3, 150, 300, 7, 1), (4, 150, 300, 8, 1), (3, 201, 300, 9, 1))
     log = EventLog(**{name: getattr(log, name) for name in log.__slots__} | {"item_context": index})
@@ -83,3 +83,30 @@ def test_queries_have_the_rows_of_their_moment_at_the_place_of_the_last_event() 
     copied = Queries.of_arrays(queries.arrays())
     assert copied.context_levels is not None
     assert copied.context_levels.tolist() == [[[1]]]
+
+
+@pytest.mark.parametrize(
+    ("places", "days", "given", "expected"),
+    [
+        ([4, 4, 3], [1, 2, 3], 0, 4),
+        ([4, 4, 3], [1, 2, 3 + 2 * PLACE_HALF_LIFE_D], 0, 3),
+        ([4, 4, 0], [1, 2, 3], 0, 4),
+        ([4, 4, 3], [1, 2, 3], 5, 5),
+        ([0, 0, 0], [1, 2, 3], 0, 0),
+    ],
+    ids=["frequent", "recent", "unknown_last", "given", "none"],
+)
+def test_the_expected_place_is_the_given_or_the_frequent_one(
+    places: list[int], days: list[float], given: int, expected: int
+) -> None:
+    seconds = [int(86_400 * day) for day in days]
+    target = {"item": 1, "place": given, "second": seconds[-1] + 60}
+    log = EventLog.sorted(
+        user_idx=[1] * 4,
+        item_idx=[2, 2, 2, target["item"]],
+        occurred_s=[*seconds, target["second"]],
+        place_idx=[*places, target["place"]],
+    )
+    queries = queries_at(log, np.array([3, 0]), history_len=8, time_given=True, place_given=True)
+    assert expected_places(queries)[0] == expected
+    assert expected_places(queries)[1] == places[0]  # without a history: what is given

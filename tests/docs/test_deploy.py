@@ -1,5 +1,6 @@
 """docs/deploy/: it parses, its commands and options exist, and it holds no secret."""
 
+import json
 import os
 import re
 import shlex
@@ -22,11 +23,13 @@ from chronotope.runtime.store_urls import (
     artifacts_url,
 )
 from chronotope.runtime.workspace import Workspace
+from chronotope.serving.telemetry import Telemetry
 from tests.lake.test_staged_batch import deliver, events, ids
 from tests.s3 import running_s3
 
 PROJECT = Path(__file__).parents[2]
 DEPLOY = PROJECT / "docs" / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 VENV = "/opt/chronotope/.venv/bin/"
 OWN = ("service", "watcher", "worker", "server", "mlflow", "deploy")
@@ -175,3 +178,87 @@ def test_the_commands_exist_and_know_their_options(name: str) -> None:
     options = [word for word in words[end:] if word.startswith("--")]
     assert options
     assert [option for option in options if option not in known] == []
+
+
+def series_names() -> set[str]:
+    """Names of the time series that Prometheus stores of the service, after some requests."""
+    telemetry = Telemetry()
+    for metric in vars(telemetry).values():
+        label_names = getattr(metric, "_labelnames", ())
+        if label_names:  # a metric with labels has no series before its first value
+            metric.labels(*label_names)
+    page = telemetry.metrics_page().decode()
+    return set(re.findall(r"^(chronotope_\w+)", page, re.MULTILINE))
+
+
+def label_names(part: str) -> set[str]:
+    """Names of the labels in a filter or a grouping of a query."""
+    return set(re.findall(r"\w+", re.sub(r'"[^"]*"', "", part)))
+
+
+def test_dashboard_and_alerts_query_series_that_exist() -> None:
+    dashboard = json.loads((DEPLOY / "grafana-dashboard.json").read_text(encoding="utf-8"))
+    rules = yaml.safe_load((DEPLOY / "prometheus-alerts.yml").read_text(encoding="utf-8"))
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    queries += [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    assert len(queries) > 20
+    queried = {name for query in queries for name in re.findall(r"chronotope_\w+", query)}
+    assert queried <= series_names()
+    metrics = vars(Telemetry()).values()
+    known = {name for metric in metrics for name in getattr(metric, "_labelnames", ())}
+    for query in queries:
+        parts = re.findall(r"{(.*?)}", query) + re.findall(r"by \((.*?)\)", query)
+        assert set().union(*map(label_names, parts)) <= known | {"job", "le"}, query
+
+
+def test_prometheus_scrapes_the_address_of_the_service() -> None:
+    scrape = yaml.safe_load((DEPLOY / "prometheus.yml").read_text(encoding="utf-8"))
+    (job,) = scrape["scrape_configs"]
+    (target,) = job["static_configs"][0]["targets"]
+    command = started(DEPLOY / "systemd" / "chronotope-serve.service")
+    assert (
+        target == f"{command[command.index('--host') + 1]}:{command[command.index('--port') + 1]}"
+    )
+    assert "X-API-Key" in job["http_headers"]
+    assert [DEPLOY / name for name in scrape["rule_files"]] == [DEPLOY / "prometheus-alerts.yml"]
+
+
+def pod() -> dict[str, Any]:
+    documents = yaml.safe_load((KUBERNETES / "chronotope.yaml").read_text(encoding="utf-8"))
+    template: dict[str, Any] = documents["spec"]["template"]["spec"]
+    return template
+
+
+def test_the_pod_runs_the_programs_of_the_containers() -> None:
+    containers = {container["name"]: container for container in pod()["containers"]}
+    assert containers.keys() == set(OWN) - {"deploy"}
+    for name, container in containers.items():
+        command = [word.replace("$(", "${").replace(")", "}") for word in container["command"]]
+        if name == "service":  # the only one that other pods reach; it requires a key
+            command[command.index("--host") + 1] = "127.0.0.1"
+            assert "--api-key-env" in command
+        assert command == compose()["services"][name]["command"]
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+        assert {
+            volume.partition(":")[2] for volume in compose()["x-chronotope"]["volumes"]
+        } <= mounts
+    assert pod()["securityContext"]["runAsNonRoot"]
+
+
+def test_the_manifests_are_complete_and_hold_no_secret() -> None:
+    kustomization = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text(encoding="utf-8"))
+    assert {KUBERNETES / name for name in kustomization["resources"]} == {
+        path for path in KUBERNETES.glob("*.yaml") if path.name != "kustomization.yaml"
+    }
+    (secret,) = kustomization["secretGenerator"]
+    assert {name for container in pod()["containers"] for name in secret_names(container)} == {
+        secret["name"]
+    }
+    claims = {volume["persistentVolumeClaim"]["claimName"] for volume in pod()["volumes"][:1]}
+    storage = yaml.safe_load((KUBERNETES / "storage.yaml").read_text(encoding="utf-8"))
+    assert claims == {storage["metadata"]["name"]}
+
+
+def secret_names(container: dict[str, Any]) -> list[str]:
+    return [source["secretRef"]["name"] for source in container["envFrom"]]

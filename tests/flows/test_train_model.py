@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import mlflow.pyfunc
+import numpy as np
 import pytest
 from prefect.utilities.callables import parameter_schema
 
@@ -13,6 +14,7 @@ from flows import without_heartbeat
 from flows.ingest_events import IngestSettings
 from flows.train_model import promotion_markdown, train_model
 from tests.flows.artifacts import shown_of
+from tests.plugin_package import TRENDING, install_package
 
 YAML = """
 name: tiny_city
@@ -60,7 +62,10 @@ def assert_tracked(store: MlflowStore, promoted: RegisteredVersion) -> None:
 
 
 @pytest.mark.slow
-def test_a_city_is_trained_once_and_can_be_looked_at(prefect: None, tmp_path: Path) -> None:
+def test_a_city_is_trained_once_and_can_be_looked_at(
+    prefect: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_package(tmp_path / "site", TRENDING, monkeypatch)
     city, settings = tmp_path / "tiny_city.yaml", tiny(tmp_path)
     city.write_text(YAML)
     with without_heartbeat():
@@ -71,6 +76,11 @@ def test_a_city_is_trained_once_and_can_be_looked_at(prefect: None, tmp_path: Pa
     assert {path: at for path, at in written(tmp_path).items() if before.get(path) != at} == {}
     page = first.report.report.read_text(encoding="utf-8")
     assert all(heading in page for heading in ("Folds", ">Where</h2>", "Ingest events", "95 %"))
+    assert "trending" in page
+    assert first.search.fold_ndcg["trending"]
+    assert first.evaluation.metrics["trending"]["ndcg_10"] > 0
+    holdout_file = next(tmp_path.glob("data/runs/**/holdout.npz"))
+    assert "trending" in np.load(holdout_file)  # the gate compares with each of these
     assert_tracked(open_store(tmp_path / "mlruns"), first.promotion)
     told = {f"train-tiny-city{each}" for each in ("", "-card", "-report", "-mlflow")}
     told |= {"compress-tiny-city"}

@@ -14,7 +14,7 @@ import urllib.request
 from contextlib import closing
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -40,6 +40,7 @@ class Server:
         open_files: int | None = None,
         env: dict[str, str] | None = None,
         cwd: Path | None = None,
+        stderr: IO[str] | int = subprocess.DEVNULL,
     ) -> None:
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
@@ -49,7 +50,7 @@ class Server:
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
             [sys.executable, "-c", command, *told, "--poll", "0.2", *words],
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=stderr,
             env=os.environ | (env or {}),
             cwd=cwd,
         )

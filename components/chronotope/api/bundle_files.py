@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chronotope.api.log import Log
+from chronotope.api.logs.log import Log
 from chronotope.artifact.indexed_recommender import IndexedRecommender
 from chronotope.artifact.onnx_recommender import OnnxRecommender
 from chronotope.artifact.open_bundle import BundleRecommender

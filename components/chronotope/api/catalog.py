@@ -7,7 +7,7 @@ from typing import Self
 import pyarrow as pa
 
 from chronotope.api import html
-from chronotope.api.frames import Frame, read_columns
+from chronotope.api.logs.frames import Frame, read_columns
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import SchemaError
 from chronotope.contracts.schemas import ITEMS

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chronotope.api.evaluation import ALL_TARGETS, Evaluation
-from chronotope.api.log import Log
+from chronotope.api.logs.log import Log
 from chronotope.api.recommender import NextEventRecommender
 from chronotope.api.training_noise import quiet_training
 from chronotope.contracts.errors import ConfigError, NotEnoughData
@@ -29,6 +29,7 @@ from chronotope.metrics import (
 )
 from chronotope.metrics import evaluate as evaluate_model
 from chronotope.metrics.evaluator import BATCH_SIZE
+from chronotope.models.baselines import baselines
 from chronotope.splitting import targets_between
 from chronotope.splitting.folds import Fold, Folds
 
@@ -63,7 +64,8 @@ def evaluate(
     predicted from all events of its user before it. Models that were fitted are not changed.
 
     Args:
-        models: Recommenders, baselines, or models of your own that pass ``chronotope.testing``.
+        models: Recommenders, baselines, models of your own that pass ``chronotope.testing``, or
+            names of baselines and of installed recommenders.
         log: All events.
         split: Folds of ``ct.split``; the holdout of rolling folds is left out unless it is passed.
         metrics: ``mrr``, or ``acc_k`` and ``ndcg_k`` for any k.
@@ -75,13 +77,13 @@ def evaluate(
         ConfigError: A metric or slice is unknown, or two models have one name.
         NotEnoughData: A fold has no target.
     """
-    named_models, time_folds = _named(models), _folds(split)
+    models_by_name, time_folds = named_models(models), _folds(split)
     rank_functions = {metric: _metric_function(metric) for metric in metrics}
-    model_results = {model_name: _ModelResults() for model_name in named_models}
+    model_results = {model_name: _ModelResults() for model_name in models_by_name}
     for time_fold in time_folds:
         positions = _fold_targets(log, time_fold, max_targets)
         training_log = log.events.before(time_fold.train_end_s)
-        for model_name, model in named_models.items():
+        for model_name, model in models_by_name.items():
             with quiet_training():
                 fitted_model = _fresh(model).fit(training_log, log.index)
             model_results[model_name].add(fitted_model, log, positions, time_given=time_given)
@@ -218,12 +220,20 @@ def _rows(
             yield (model_name, slice_name, metric, *interval_ends, int(slice_mask.sum()))
 
 
-def _named(models: Iterable[object] | Model) -> dict[str, Model]:
-    """Models by name, in their order."""
-    is_single = isinstance(models, NextEventRecommender | Recommender | type)
+def named_models(models: Iterable[object] | Model) -> dict[str, Model]:
+    """Models by name, in their order; names stand for baselines and installed recommenders.
+
+    Args:
+        models: Models, or one.
+
+    Raises:
+        ConfigError: One is no model, or two have one name.
+    """
+    is_single = isinstance(models, NextEventRecommender | Recommender | type | str)
     model_list: list[Any] = [models] if is_single else list(models)  # type: ignore[arg-type]
-    named_models: dict[str, Model] = {}
-    for model in model_list:
+    models_by_name: dict[str, Model] = {}
+    for given_model in model_list:
+        model = _model_of_name(given_model) if isinstance(given_model, str) else given_model
         if isinstance(model, type) or not isinstance(model, NextEventRecommender | Recommender):
             raise ConfigError(
                 "A model has fit, observe, scores, name and history_len",
@@ -232,16 +242,28 @@ def _named(models: Iterable[object] | Model) -> dict[str, Model]:
                 "that passes chronotope.testing; classes must be called",
             )
         model_name = model.name
-        if model_name in named_models:
+        if model_name in models_by_name:
             raise ConfigError(
                 "Two models have one name",
                 received=model_name,
                 way_out="Evaluate them one after the other",
             )
-        named_models[model_name] = model
-    if not named_models:
+        models_by_name[model_name] = model
+    if not models_by_name:
         raise ConfigError("No model is given", way_out="Pass at least one, such as ct.Popularity()")
-    return named_models
+    return models_by_name
+
+
+def _model_of_name(model_name: str) -> Recommender:
+    """Baseline or installed recommender of a name."""
+    known_models = {model.name: model for model in baselines()}
+    if model_name not in known_models:
+        raise ConfigError(
+            "No baseline and no installed recommender has this name",
+            received=model_name,
+            way_out=f"Known are {', '.join(known_models)}",
+        )
+    return known_models[model_name]
 
 
 def _fresh(model: Model) -> Recommender:

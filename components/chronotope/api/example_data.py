@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import chronotope
 from chronotope.api.catalog import ItemCatalog
-from chronotope.api.log import Log
+from chronotope.api.logs.log import Log
 from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.city import CityConfig
 from chronotope.datasets.loading import CONF_DIR, dataset_names, load_spec

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import svds
 
 from chronotope.api.evaluation import ALL_TARGETS, Evaluation
-from chronotope.api.log import Log
+from chronotope.api.logs.log import Log
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import ConfigError, NotEnoughData
 

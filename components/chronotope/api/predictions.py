@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from chronotope.api.frame_spec import restored_ids
+from chronotope.api.logs.frame_spec import restored_ids
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.values.id_texts import id_texts

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import yaml
 from pydantic import ValidationError
 
-from chronotope.api.log import Log
-from chronotope.api.log_store import LogStore, ingest_rows, normalised_batches
+from chronotope.api.logs.log import Log
+from chronotope.api.logs.log_contents import StoredEvents
+from chronotope.api.logs.log_store import LogStore, ingest_rows, normalised_batches
 from chronotope.api.trained_model import write_network
 from chronotope.artifact.bundle import Manifest
 from chronotope.contracts import columns as c
@@ -51,7 +52,7 @@ def write_dataset(log: Log, dataset_name: str, root: Path, description: str) -> 
     """
     yaml_path = root / CONF_DIR / f"{dataset_name}.yaml"
     _require_new(log, yaml_path)
-    event_rows, item_rows = _source_rows(log), log.store.items()
+    event_rows, item_rows = _source_rows(log), log.contents.items
     spec_content = _yaml_content(log, dataset_name, description, event_rows, item_rows)
     try:
         DatasetSpec.model_validate(spec_content)
@@ -75,9 +76,12 @@ def write_dataset(log: Log, dataset_name: str, root: Path, description: str) -> 
             items=item_rows,
             column_map=dict(log.report.columns),
         )
-        if log.store.lake.exists("quarantine"):
-            log_store.lake.quarantine(log.store.lake.read("quarantine"))
-    return replace(log, spec=dataset_spec, store=log_store, report=log_report)
+        refused_rows = log.contents.refused_rows
+        if refused_rows is not None:
+            log_store.lake.quarantine(refused_rows)
+    return replace(
+        log, spec=dataset_spec, contents=StoredEvents(dataset_spec, log_store, log_report)
+    )
 
 
 def _require_new(log: Log, yaml_path: Path) -> None:

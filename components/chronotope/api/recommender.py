@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from chronotope.api import html
 from chronotope.api.bundle_files import export_bundle, with_dataset
 from chronotope.api.catalog import ItemCatalog
-from chronotope.api.log import Log
+from chronotope.api.logs.log import Log
 from chronotope.api.moments import to_moment
 from chronotope.api.parameters import (
     DEFAULTS,
@@ -131,17 +131,24 @@ class NextEventRecommender:
         from chronotope.api.training_noise import quiet_training
 
         if self._network is None:
-            is_loaded = self._champion is not None
-            raise ConfigError(
-                "A model of a bundle cannot be trained on" if is_loaded else _NOT_FITTED,
-                way_out="Call fit with the whole log",
-            )
+            raise self._untrainable()
         network = copy.deepcopy(self._network)
         with quiet_training():
             network.transfer_to(log.events, log.index)
             network.update(log.events)
         self._use(network, log)
         return self
+
+    def _untrainable(self) -> ConfigError:
+        """Error of a model without a network that could be trained on."""
+        if self._champion is None:
+            return ConfigError(_NOT_FITTED, way_out="Call fit with the whole log")
+        return ConfigError(
+            "A bundle cannot be trained on: it holds the graph of the predictions, not the network",
+            received=f"version {self._champion.version}",
+            way_out="Call ct.Recommender(...).fit with the whole log; a registered version is "
+            "retrained on new events by chronotope feedback DATASET",
+        )
 
     def _use(self, network: "ChronotopeRecommender", log: Log) -> None:
         from chronotope.api.trained_model import as_champion, describe_network

@@ -6,7 +6,7 @@ latest: One cut: everything before it trains, everything after it is predicted.
 
 from pydantic import ValidationError
 
-from chronotope.api.log import Log
+from chronotope.api.logs.log import Log
 from chronotope.contracts.errors import ConfigError
 from chronotope.splitting.folds import Fold, Folds, FoldsConfig, rolling_origin
 

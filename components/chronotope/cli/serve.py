@@ -62,6 +62,22 @@ _Data = Annotated[
     Path | None,
     typer.Option(help="Folder of the items' pictures; overrides data_dir of the dataset's YAML"),
 ]
+_Traces = Annotated[
+    bool,
+    typer.Option(
+        "--traces",
+        envvar="CHRONOTOPE_TRACES",
+        help="Send OpenTelemetry traces to OTEL_EXPORTER_OTLP_ENDPOINT, http://127.0.0.1:4318",
+    ),
+]
+_JsonLogs = Annotated[
+    bool,
+    typer.Option(
+        "--json-logs",
+        envvar="CHRONOTOPE_JSON_LOGS",
+        help="Log requests, swaps and warnings to standard error, one JSON object a line",
+    ),
+]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print the address as JSON")]
 
 
@@ -82,6 +98,8 @@ def serve(
     workers: _Workers = 1,
     store: _Store = "",
     data: _Data = None,
+    traces: _Traces = False,
+    json_logs: _JsonLogs = False,
     as_json: _AsJson = False,
 ) -> None:
     """Serve the champion over HTTP until Ctrl-C: recommendations, predictions, event intake."""
@@ -109,6 +127,8 @@ def serve(
             **dataset_defaults(dataset, data),
             workers=workers,
             store=store or None,
+            traces=traces,
+            json_logs=json_logs,
         )
         sockets = bind(settings, host=host, port=port)
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -13,6 +13,9 @@ from chronotope.contracts.ids import UNKNOWN
 CONTEXT: Final = "context."
 """Prefix of context columns in ``Queries.arrays``."""
 
+PLACE_HALF_LIFE_D: Final = 30.0
+"""Days in which a visit loses half its weight in the place that is expected of a request."""
+
 
 @dataclass(frozen=True, slots=True)
 class Queries:
@@ -155,10 +158,26 @@ def queries_at(
 
 
 def _with_item_context(queries: Queries, log: EventLog) -> Queries:
-    """The queries with the item context of their moments, at their own or their last place."""
+    """The queries with the item context of their moments and places."""
     if log.item_context is None:
         return queries
-    is_given = queries.request_place_idx != UNKNOWN
-    places = np.where(is_given, queries.request_place_idx, queries.place_idx[:, -1])
-    rows = log.item_context.at(places, queries.request_s)
+    rows = log.item_context.at(expected_places(queries), queries.request_s)
     return replace(queries, context_item_idx=rows.item_idx, context_levels=rows.levels)
+
+
+def expected_places(queries: Queries) -> Int32:
+    """Place of each request: the given one, else the user's most frequent one, shape (B,).
+
+    Events count by age, with a half-life of ``PLACE_HALF_LIFE_D`` days; 0 without any.
+    """
+    places = queries.place_idx.astype(np.int64)
+    age_d = (queries.request_s[:, None] - queries.occurred_s) / 86_400
+    weights = np.where(places > 0, 0.5 ** np.clip(age_d / PLACE_HALF_LIFE_D, 0.0, 500.0), 0.0)
+    row = np.arange(len(queries))[:, None]
+    pairs, pair_idx = np.unique(row * (places.max(initial=0) + 1) + places, return_inverse=True)
+    pair_weights = np.bincount(pair_idx.ravel(), weights.ravel(), minlength=len(pairs))
+    pair_row, pair_place = np.divmod(pairs, places.max(initial=0) + 1)
+    order = np.lexsort((pair_weights, pair_row))  # the heaviest one of each row last
+    last_of_row = np.searchsorted(pair_row[order], np.arange(len(queries)), side="right") - 1
+    frequent = pair_place[order][last_of_row].astype(np.int32)
+    return np.where(queries.request_place_idx != UNKNOWN, queries.request_place_idx, frequent)

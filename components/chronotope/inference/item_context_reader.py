@@ -16,7 +16,7 @@ from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import TableVersion
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.item_context import ItemContext, ItemContextColumn
-from chronotope.contracts.queries import Queries
+from chronotope.contracts.queries import Queries, expected_places
 from chronotope.contracts.schemas import ITEM_CONTEXT
 from chronotope.features.item_context_index import build_item_context
 from chronotope.lake import Lake
@@ -39,6 +39,7 @@ class ItemContextReader:
         posted: Log of posted rows; one replaces a row of the lake of equal place and times.
         columns: Columns that the model's graph takes.
         items, places: The model's ids.
+        owns_log: Whether the log of posted rows is this reader's to close.
     """
 
     lake: Lake
@@ -47,12 +48,17 @@ class ItemContextReader:
     columns: tuple[ItemContextColumn, ...]
     items: IdMap
     places: IdMap
+    owns_log: bool = False
     _days: dict[tuple[int, int], ItemContext] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     @classmethod
     def of_model(
-        cls, workspace: Workspace, manifest: Manifest, vocabulary: Vocabulary
+        cls,
+        workspace: Workspace,
+        manifest: Manifest,
+        vocabulary: Vocabulary,
+        posted: PostedItemContext | None = None,
     ) -> Self | None:
         """Reader for a model; None if it reads no item context.
 
@@ -60,6 +66,8 @@ class ItemContextReader:
             workspace: Folders of the project.
             manifest: Dataset and columns of the model.
             vocabulary: The model's ids.
+            posted: Open log of the posted rows, which the caller closes; None opens one, which
+                ``close`` closes.
         """
         if not manifest.item_context:
             return None
@@ -68,20 +76,25 @@ class ItemContextReader:
         return cls(
             lake,
             lake.table_version(ITEM_CONTEXT_TABLE) if has_table else None,
-            PostedItemContext(workspace.posted_item_context(manifest.dataset)),
+            posted or PostedItemContext(workspace.posted_item_context(manifest.dataset)),
             manifest.item_context,
             vocabulary.items,
             vocabulary.places,
+            owns_log=posted is None,
         )
+
+    def close(self) -> None:
+        """Close the log of posted rows if this reader opened it; no request may follow."""
+        if self.owns_log:
+            self.posted.close()
 
     def add_rows(self, queries: Queries) -> Queries:
         """The queries with the rows that are valid at their moments, as in a training.
 
         Args:
-            queries: Queries; the place of one is that of the request, else of its last event.
+            queries: Queries; see ``expected_places``.
         """
-        last_place = queries.place_idx[:, -1]
-        places = np.where(queries.request_place_idx > 0, queries.request_place_idx, last_place)
+        places = expected_places(queries)
         position = self.posted.position()
         rows = [
             self._day(int(moment_s) // DAY_S, position).at(place[None], moment_s[None])

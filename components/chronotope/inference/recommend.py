@@ -124,6 +124,23 @@ def _model_output(
     """Items by the history with liked items; time and place by the events alone."""
     user_idx = int(champion.vocabulary.users.index([user_id])[0])
     reader = ItemContextReader.of_model(workspace, champion.model.manifest, champion.vocabulary)
+    try:
+        return _answer(champion, user_idx, request_time, context, reader, history, model_history)
+    finally:
+        if reader is not None:
+            reader.close()
+
+
+def _answer(
+    champion: Champion,
+    user_idx: int,
+    request_time: datetime,
+    context: dict[str, float],
+    reader: ItemContextReader | None,
+    history: UserHistory,
+    model_history: UserHistory,
+) -> ModelOutput:
+    """Output for the events, with the item scores for the history with liked items."""
 
     def output(read_history: UserHistory) -> ModelOutput:
         queries = history_to_queries(read_history, user_idx, request_time, context=context)

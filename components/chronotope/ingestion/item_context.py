@@ -1,7 +1,7 @@
 """Ingestion of the item context: new and changed rows are validated, and merged by key."""
 
+import logging
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,14 @@ from chronotope.datasets.item_context_rows import item_context_schema, read_item
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.ingestion.table_ingestion import TableReport, quarantine_lines, quarantine_rows
 from chronotope.lake import Lake
+from chronotope.lake.keyed import KeyedDelivery, keyed_delivery
 from chronotope.lake.posted import PostedItemContext
 from chronotope.lake.row_conformance import row_hashes
 from chronotope.lake.table_schemas import ITEM_CONTEXT_TABLE, ROW
+
+_LOG = logging.getLogger(__name__)
+
+_KEY = (c.ITEM_ID, c.PLACE_ID, c.VALID_FROM)
 
 
 def ingest_item_context(
@@ -32,7 +37,8 @@ def ingest_item_context(
 ) -> tuple[TableReport, SourceReport]:
     """Validate the item context, quarantine failing rows, and merge the new and changed ones.
 
-    The first delivery is one commit. Rows of a later one that are stored already are only counted.
+    A delivery is one commit, in which the last of several rows with one key counts. Rows that are
+    stored already are only counted.
 
     Args:
         dataset_spec: The dataset.
@@ -52,16 +58,13 @@ def ingest_item_context(
         raise ConfigError("The dataset has no item context", received=dataset_spec.name)
     source_report = SourceReport()
     delivery = _Delivery(dataset_spec, row_check, lake, run_id)
-    batches = delivery.good_batches(batch_rows, source_report, delivery.known_hashes())
     schema = item_context_schema(dataset_spec.item_context)
-    if lake.exists(ITEM_CONTEXT_TABLE):
-        for good_rows in batches:
-            lake.upsert_keyed(ITEM_CONTEXT_TABLE, good_rows)
-    else:
-        lake.create(ITEM_CONTEXT_TABLE, schema, batches)
+    with keyed_delivery(lake.root, ITEM_CONTEXT_TABLE, _KEY) as staged:
+        delivery.stage(staged, batch_rows, source_report)
+        _commit(staged, lake, schema)
     if posted_path is not None and posted_path.is_file():
         _merge_posted(posted_path, lake, schema)
-    for refused_rows in delivery.refused:  # not while a table is written: Delta does not nest
+    for refused_rows in delivery.refused:
         lake.quarantine(refused_rows)
     reason_texts = delivery.reasons + quarantine_lines(
         source_report, delivery.source_name, run_id, lake
@@ -74,6 +77,16 @@ def ingest_item_context(
         reasons=dict(reason_texts.most_common()),
     )
     return report, source_report
+
+
+def _commit(staged: KeyedDelivery, lake: Lake, schema: pa.Schema) -> None:
+    """Write the staged rows as one version; none without a new or changed row."""
+    is_last = staged.is_last_of_key()
+    n_repeated = int((~is_last).sum())
+    if n_repeated:
+        _LOG.info("%s rows repeat the item, place and start of a later row", f"{n_repeated:,}")
+    if staged.paths or not lake.exists(ITEM_CONTEXT_TABLE):
+        lake.upsert_stream(ITEM_CONTEXT_TABLE, schema, lambda: staged.rows(is_last))
 
 
 def _merge_posted(posted_path: Path, lake: Lake, schema: pa.Schema) -> None:
@@ -98,32 +111,36 @@ class _Delivery:
         self.refused: list[pa.Table] = []
         self.n_read, self.n_refused = 0, 0
 
-    def good_batches(
-        self, batch_rows: int, source_report: SourceReport, known_hashes: np.ndarray | None
-    ) -> Iterator[pa.Table]:
-        """New and changed rows that pass the suite.
+    def stage(self, staged: KeyedDelivery, batch_rows: int, source_report: SourceReport) -> None:
+        """Stage the new and changed rows that pass the suite.
 
         Args:
+            staged: Receiver of the rows, the unchanged ones included.
             batch_rows: Rows of a batch.
             source_report: Report of the reader.
-            known_hashes: Hashes of the stored rows; None without any.
         """
+        known_hashes = self._known_hashes()
         for raw_rows, rows in read_item_context(self.dataset_spec, batch_rows, source_report):
             self.n_read += len(rows)
-            is_new = np.ones(len(rows), np.bool_)
+            is_changed = np.ones(len(rows), np.bool_)
             if known_hashes is not None:
-                is_new = ~np.isin(row_hashes(rows), known_hashes)
-            if not is_new.any():
-                continue
-            new_rows = rows if is_new.all() else rows.filter(pa.array(is_new))
-            yield self._valid_rows(new_rows, raw_rows, np.flatnonzero(is_new))
+                is_changed = ~np.isin(row_hashes(rows), known_hashes)
+            is_good = np.ones(len(rows), np.bool_)
+            if is_changed.any():
+                changed_idx = np.flatnonzero(is_changed)
+                changed_rows = rows if is_changed.all() else rows.filter(pa.array(is_changed))
+                is_good[changed_idx] = self._pass_suite(changed_rows, raw_rows, changed_idx)
+            good_rows = rows if is_good.all() else rows.filter(pa.array(is_good))
+            staged.add(good_rows, is_changed[is_good])
 
-    def _valid_rows(
+    def _pass_suite(
         self, rows: pa.Table, raw_rows: pa.Table, row_positions: np.ndarray
-    ) -> pa.Table:
+    ) -> np.ndarray:
+        """Whether each row passes the suite, bool, shape (n,); the others are kept as refused."""
         result = self.row_check(rows)
+        is_good = np.ones(len(rows), np.bool_)
         if not len(result.failing):
-            return rows
+            return is_good
         failing_idx = result.failing.column("row").to_numpy()
         refused_rows = quarantine_rows(
             self.source_name, raw_rows.take(pa.array(row_positions)), result, self.run_id
@@ -134,11 +151,10 @@ class _Delivery:
         self.refused.append(refused_rows.set_column(row_field, ROW, row_numbers))
         self.n_refused += len(failing_idx)
         self.reasons.update(pc.list_flatten(result.failing.column(c.REASONS)).to_pylist())
-        is_good = np.ones(len(rows), np.bool_)
         is_good[failing_idx] = False
-        return rows.filter(pa.array(is_good))
+        return is_good
 
-    def known_hashes(self) -> np.ndarray | None:
+    def _known_hashes(self) -> np.ndarray | None:
         """Hashes of the stored rows, sorted; None before the first delivery."""
         if not self.lake.exists(ITEM_CONTEXT_TABLE) or self.dataset_spec.item_context is None:
             return None

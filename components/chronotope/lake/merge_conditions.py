@@ -37,6 +37,26 @@ def open_merge(
     )
 
 
+def merge_changed(
+    table: DeltaTable,
+    rows: pa.Table | pa.RecordBatchReader,
+    key_columns: Sequence[str],
+    known_columns: Sequence[str],
+) -> None:
+    """Insert new rows and update changed ones in one commit.
+
+    Args:
+        table: The table.
+        rows: Rows with unique keys.
+        key_columns: Columns of the key.
+        known_columns: Columns of the table.
+    """
+    merge = open_merge(table, rows, key_columns)
+    if condition := update_condition(rows.schema.names, key_columns, known_columns):
+        merge = merge.when_matched_update_all(condition)
+    merge.when_not_matched_insert_all().execute()
+
+
 def equality_condition(key_columns: Sequence[str]) -> str:
     """SQL condition that source and target rows have equal keys."""
     return " AND ".join(f't."{column_name}" = s."{column_name}"' for column_name in key_columns)

@@ -17,7 +17,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import TableVersion
 from chronotope.contracts.errors import StoreError
-from chronotope.lake.merge_conditions import open_merge, retry_commit, update_condition
+from chronotope.lake.merge_conditions import merge_changed, open_merge, retry_commit
 from chronotope.lake.row_conformance import (
     conform_rows,
     conformed_reader,
@@ -36,8 +36,8 @@ from chronotope.lake.staged_batch import (
 )
 from chronotope.lake.store_errors import translate_store_errors
 from chronotope.lake.table_identity import identify_version
-from chronotope.lake.table_schemas import ENCODER, ROW_KEY, TABLE_KEYS, TABLE_SCHEMAS
 from chronotope.lake.table_schemas import ROW as ROW
+from chronotope.lake.table_schemas import TABLE_KEYS, TABLE_SCHEMAS
 from chronotope.lake.text_filter import refused_rows_predicate
 from chronotope.runtime.private_files import private_folder
 from chronotope.runtime.store_urls import Location
@@ -124,33 +124,36 @@ class Lake:
 
     def upsert_items(self, item_rows: pa.Table) -> int:
         """Insert new items and update changed ones by ``item_id``; returns the version."""
-        return self._upsert("items", item_rows, c.ITEM_ID)
+        return self.upsert_keyed("items", item_rows)
 
     def upsert_users(self, user_rows: pa.Table) -> int:
         """Insert new users and update changed ones by ``user_id``; returns the version."""
-        return self._upsert("users", user_rows, c.USER_ID)
+        return self.upsert_keyed("users", user_rows)
 
     def upsert_context(self, reading_rows: pa.Table) -> int:
         """Insert new context readings and update changed ones; returns the version."""
-        return self._upsert("context", reading_rows, c.EVENT_ID)
+        return self.upsert_keyed("context", reading_rows)
 
     def upsert_embeddings(self, embedding_rows: pa.Table) -> int:
         """Insert new item embeddings and update changed ones; returns the version."""
-        return self._upsert("item_embeddings", embedding_rows, ROW_KEY)
+        return self.upsert_keyed("item_embeddings", embedding_rows)
 
     def upsert_encoders(self, encoder_rows: pa.Table) -> int:
         """Insert new content encoders and update known ones; returns the version."""
-        return self._upsert("content_encoders", encoder_rows, ENCODER)
+        return self.upsert_keyed("content_encoders", encoder_rows)
 
     def upsert_keyed(self, table_name: str, keyed_rows: pa.Table) -> int:
         """Insert new rows of one of ``TABLE_KEYS`` and update changed ones; returns the version."""
-        return self._upsert(table_name, keyed_rows, TABLE_KEYS[table_name])
+        table_schema = self._schema(table_name, keyed_rows.schema)
+        rows = unique_by_key(conform_rows(keyed_rows, table_schema), TABLE_KEYS[table_name])
+        return self._merge_changed(table_name, lambda: rows)
 
-    def create(self, table_name: str, row_schema: pa.Schema, rows: Iterable[pa.Table]) -> bool:
-        """Create a table in one commit from a stream that reads no lake; False if it exists."""
-        schema = self._schema(table_name, row_schema)
-        with translate_store_errors(table_name):
-            return self._create(table_name, lambda: conformed_reader(rows, schema))
+    def upsert_stream(
+        self, table_name: str, row_schema: pa.Schema, read_rows: Callable[[], Iterable[pa.Table]]
+    ) -> int:
+        """``upsert_keyed`` in one commit of rows with unique keys, read again after a conflict."""
+        table_schema = self._schema(table_name, row_schema)
+        return self._merge_changed(table_name, lambda: conformed_reader(read_rows(), table_schema))
 
     def quarantine(self, refused_rows: pa.Table) -> int:
         """Insert refused rows into the quarantine; a row of the same run is inserted once.
@@ -348,23 +351,21 @@ class Lake:
         with translate_store_errors(table_name):
             return retry_commit(insert)
 
-    def _upsert(self, table_name: str, new_rows: pa.Table, key: str | tuple[str, ...]) -> int:
-        table_schema = self._schema(table_name, new_rows.schema)
-        key_columns = (key,) if isinstance(key, str) else key
-        unique_rows = unique_by_key(conform_rows(new_rows, table_schema), key_columns)
+    def _merge_changed(
+        self, table_name: str, read_rows: Callable[[], pa.Table | pa.RecordBatchReader]
+    ) -> int:
+        """Create a table, or MERGE new and changed rows into it; returns the version."""
 
-        def upsert() -> int:
-            if self._create(table_name, lambda: unique_rows):
+        def merge() -> int:
+            if self._create(table_name, read_rows):
                 return 0
-            table_merger = open_merge(self._open(table_name), unique_rows, key_columns)
             known_columns = self.dataset(table_name).schema.names
-            if condition := update_condition(table_schema.names, key_columns, known_columns):
-                table_merger = table_merger.when_matched_update_all(condition)
-            table_merger.when_not_matched_insert_all().execute()
+            key_columns = TABLE_KEYS[table_name]
+            merge_changed(self._open(table_name), read_rows(), key_columns, known_columns)
             return self.version(table_name)
 
         with translate_store_errors(table_name):
-            return retry_commit(upsert)
+            return retry_commit(merge)
 
     def _create(
         self, table_name: str, read_rows: Callable[[], pa.Table | pa.RecordBatchReader]

@@ -121,13 +121,18 @@ moment."""
 
 ITEM_CONTEXT_TABLE: Final = "item_context"
 
-TABLE_KEYS: Final[dict[str, str | tuple[str, ...]]] = {
+TABLE_KEYS: Final[dict[str, tuple[str, ...]]] = {
+    "items": (c.ITEM_ID,),
+    "users": (c.USER_ID,),
+    "context": (c.EVENT_ID,),
+    "item_embeddings": (ROW_KEY,),
+    "content_encoders": (ENCODER,),
     ITEM_CONTEXT_TABLE: (c.ITEM_ID, c.PLACE_ID, c.VALID_FROM),
-    "item_labels": LABEL_KEY,
-    "item_summaries": c.ITEM_ID,
-    ERASED_USERS: DIGEST,
+    "item_labels": (LABEL_KEY,),
+    "item_summaries": (c.ITEM_ID,),
+    ERASED_USERS: (DIGEST,),
 }
-"""Key columns of tables that ``Lake.upsert_keyed`` writes."""
+"""Key columns of the tables whose rows ``Lake.upsert_keyed`` replaces."""
 
 TABLE_SCHEMAS: Final = {
     "events": EVENTS,

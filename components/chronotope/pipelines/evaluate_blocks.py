@@ -15,6 +15,7 @@ from chronotope.metrics.evaluator import BATCH_SIZE
 from chronotope.models.baselines import baselines
 from chronotope.pipelines.process_cache import cached_bundle, cached_features
 from chronotope.runtime.engine import Engine
+from chronotope.runtime.plugins.installed_recommenders import recommender_errors
 
 N_BLOCK: Final = 8 * BATCH_SIZE
 """Targets per task: whole batches, so that each target shares its batch with the same others."""
@@ -40,10 +41,11 @@ class BaselineTask:
         """Name and evaluation of the baseline at a position of ``baselines()``."""
         log, item_catalog = cached_features(self.features)
         baseline = baselines(has_baskets=self.has_baskets)[baseline_idx]
-        baseline.fit(log.before(self.until_s), item_catalog)
-        evaluation_result = evaluate(
-            baseline, log, self.targets, n_items=item_catalog.n_items, time_given=True
-        )
+        with recommender_errors(baseline):
+            baseline.fit(log.before(self.until_s), item_catalog)
+            evaluation_result = evaluate(
+                baseline, log, self.targets, n_items=item_catalog.n_items, time_given=True
+            )
         return baseline.name, evaluation_result
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from chronotope.pipelines.holdout import frozen_folds
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.runtime.durable_files import read_json, write_json, write_text
+from chronotope.runtime.plugins.installed_recommenders import installed_versions
 from chronotope.runtime.private_files import private_folder
 
 _SETTINGS_FILE: Final = "settings.json"
@@ -27,11 +28,12 @@ def training_run_dir(
     Args:
         features: Feature snapshot; its name is its digest.
         dataset: Name of the dataset.
-        settings: All settings of the training; where it runs does not matter.
+        settings: All settings of the training; where it runs does not matter. With other
+            installed recommenders it is another training, whose gate compares with others.
         purpose: Difference from a training from scratch, such as the version whose successor
             is trained.
     """
-    settings_text = f"{_settings_json(settings)}{purpose}"
+    settings_text = f"{_settings_json(settings)}{purpose}{''.join(installed_versions())}"
     content_digest = hashlib.sha256(f"{features.name}\n{settings_text}".encode()).hexdigest()[:12]
     return settings.workspace.runs(dataset) / content_digest
 

@@ -1,5 +1,6 @@
 """Hyper-parameter search over frozen folds of later time, with any experiment tracker."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,10 @@ from chronotope.pipelines.results import SearchResult
 from chronotope.pipelines.run_dir import write_settings
 from chronotope.pipelines.settings import TrainSettings
 from chronotope.runtime.engine import open_engine
+from chronotope.runtime.plugins.installed_recommenders import (
+    installed_recommenders,
+    recommender_errors,
+)
 from chronotope.runtime.store_urls import optuna_url
 from chronotope.splitting.folds import Fold, Folds, rolling_origin, save_folds
 from chronotope.splitting.targets import targets_between
@@ -37,6 +42,7 @@ def freeze_folds(features: Path, settings: TrainSettings, run_dir: Path) -> str:
     Returns:
         Digest of the folds.
     """
+    installed_recommenders()  # one that cannot be built is no reason to fail after the search
     log, _ = load_features(features)
     write_settings(run_dir, settings)
     return save_folds(rolling_origin(log, settings.folds), run_dir / FOLDS_FILE)
@@ -219,18 +225,17 @@ class FoldObjective:
 def _baseline_ndcg(
     log: EventLog, catalog: Catalog, settings: TrainSettings, folds: Folds
 ) -> dict[str, tuple[float, ...]]:
-    """NDCG@10 of the cheapest baselines on each fold, by name."""
-    return {
-        baseline_class().name: tuple(
-            float(
-                ndcg(
-                    _evaluate_on_fold(baseline_class(), log, catalog, settings, fold).rank, 10
-                ).mean()
-            )
-            for fold in folds.folds
-        )
-        for baseline_class in (Popularity, UserCounts)
-    }
+    """NDCG@10 of the cheapest baselines and of installed models on each fold, by name."""
+    fold_ndcg: dict[str, tuple[float, ...]] = {}
+    compared_models: list[Recommender] = [Popularity(), UserCounts(), *installed_recommenders()]
+    for model in compared_models:
+        with recommender_errors(model):
+            results = [
+                _evaluate_on_fold(copy.deepcopy(model), log, catalog, settings, fold)
+                for fold in folds.folds
+            ]
+        fold_ndcg[model.name] = tuple(float(ndcg(result.rank, 10).mean()) for result in results)
+    return fold_ndcg
 
 
 def _evaluate_on_fold(

@@ -1,7 +1,7 @@
 """Model and data of a scoring, read as the service reads them."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +63,7 @@ def open_source(
         ConfigError: k exceeds the catalogue.
         StoreError: There is no champion, or the lake cannot be read.
     """
-    workspace = Workspace(config.root)
-    lake = Lake(workspace.lake(dataset))
+    lake = Lake(Workspace(config.root).lake(dataset))
     champion = load(config.root, dataset)
     n_items = champion.vocabulary.items.size - 1
     if config.k > n_items:
@@ -78,32 +77,44 @@ def open_source(
     # events may have been added since the version was read
     tables = (pair for pair in data_version.tables if pair[0] != EVENTS)
     data_version = DataVersion(((EVENTS, event_store.version), *tables))
-    loaded_champion = LoadedChampion.load(champion, config.root, event_store, data_version)
-    levels = forecast_levels(workspace, dataset, champion.version)
+    with ExitStack() as exit_stack:
+        loaded_champion = LoadedChampion.load(champion, config.root, event_store, data_version)
+        if loaded_champion.item_context is not None:
+            exit_stack.callback(loaded_champion.item_context.close)
+        yield _source(dataset, config, lake, loaded_champion, exit_stack)
+
+
+def _source(
+    dataset: str,
+    config: ScoringConfig,
+    lake: Lake,
+    loaded_champion: LoadedChampion,
+    exit_stack: ExitStack,
+) -> ScoringSource:
+    """The source, with the posted events if there are any; closed with the stack."""
+    workspace = Workspace(config.root)
+    levels = forecast_levels(workspace, dataset, loaded_champion.champion.version)
     log_path = workspace.interactions(dataset)
     if not log_path.exists():
-        yield ScoringSource(
+        return ScoringSource(
             lake,
             loaded_champion,
-            data_version,
+            loaded_champion.data_version,
             lambda user_id: build_user_state(user_id, [], loaded_champion),
             frozenset(),
             levels,
         )
-        return
     interaction_log = InteractionLog(log_path)
-    try:
-        live_state = LiveState(_service_settings(dataset, config), interaction_log, LruCache(1))
-        yield ScoringSource(
-            lake,
-            loaded_champion,
-            data_version,
-            lambda user_id: live_state.read_state(user_id, loaded_champion),
-            live_state.live_users(),
-            levels,
-        )
-    finally:
-        interaction_log.close()
+    exit_stack.callback(interaction_log.close)
+    live_state = LiveState(_service_settings(dataset, config), interaction_log, LruCache(1))
+    return ScoringSource(
+        lake,
+        loaded_champion,
+        loaded_champion.data_version,
+        lambda user_id: live_state.read_state(user_id, loaded_champion),
+        live_state.live_users(),
+        levels,
+    )
 
 
 def _service_settings(dataset: str, config: ScoringConfig) -> ServeSettings:

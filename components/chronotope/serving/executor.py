@@ -8,9 +8,11 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from chronotope.contracts.errors import StoreError
+from chronotope.serving.tracing import step_span
 
 FAST_RESPONSE_S = 0.010
 """Responses run in the event loop while their moving average is below, seconds."""
@@ -39,7 +41,11 @@ class BoundedExecutor:
         Raises:
             StoreError: It took too long.
         """
-        future = asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
+        return await self._run_in_thread(_run_in_span, function, *args)
+
+    async def _run_in_thread(self, function: Callable[..., ResultT], *args: Any) -> ResultT:
+        in_context = copy_context().run  # spans of the thread belong to that of the request
+        future = asyncio.get_running_loop().run_in_executor(self._pool, in_context, function, *args)
         try:
             async with asyncio.timeout(self._time_limit_s):
                 return await future
@@ -62,7 +68,7 @@ class BoundedExecutor:
         """
         if self._average_s is not None and self._average_s < FAST_RESPONSE_S:
             return self._run_timed(function, *args)
-        return await self.run(self._run_timed, function, *args)
+        return await self._run_in_thread(self._run_timed, function, *args)
 
     def stop(self) -> None:
         """Finish running functions and stop the threads."""
@@ -71,8 +77,13 @@ class BoundedExecutor:
     def _run_timed(self, function: Callable[..., ResultT], *args: Any) -> ResultT:
         start_s = time.perf_counter()
         try:
-            return function(*args)
+            return _run_in_span(function, *args)
         finally:
             duration_s = time.perf_counter() - start_s
             average_s = duration_s if self._average_s is None else self._average_s
             self._average_s = average_s + _AVERAGE_WEIGHT * (duration_s - average_s)
+
+
+def _run_in_span(function: Callable[..., ResultT], *args: Any) -> ResultT:
+    with step_span(getattr(function, "__name__", "respond").strip("_")):
+        return function(*args)

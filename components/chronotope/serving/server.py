@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any, cast
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits
-from uvicorn.config import STARTUP_FAILURE
+from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from chronotope.lake import InteractionLog
@@ -25,10 +25,12 @@ from chronotope.serving.connection_limits import (
     connections_within,
     open_file_limit,
 )
+from chronotope.serving.json_logs import log_as_json
 from chronotope.serving.settings import ServeSettings
 from chronotope.serving.sockets import listen
 from chronotope.serving.state.redis_cache import RedisCache
 from chronotope.serving.telemetry import SHARED_METRICS
+from chronotope.serving.tracing import export_traces, flushing_traces
 
 _HEALTHCHECK_TIMEOUT_S = 60  # an unresponsive worker is replaced; startup is slow
 _STOP_TIMEOUT_SHARE = 0.8  # of the stop timeout: connections close before their tasks are cancelled
@@ -87,6 +89,7 @@ def _uvicorn_config(
         http=cast("type[asyncio.Protocol]", BoundedConnections(limits)),  # called like the class
         ws="none",  # no endpoint uses WebSockets, and their frames have no size limit
         access_log=False,  # it would log query strings with user ids
+        log_config=None if settings.json_logs else LOGGING_CONFIG,
         log_level="warning",
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
@@ -115,10 +118,13 @@ def _connection_limits(settings: ServeSettings) -> tuple[ConnectionLimits, int]:
     return limits, backlog
 
 
-def _create_worker_app(settings: ServeSettings) -> FastAPI:
+def _create_worker_app(settings: ServeSettings) -> ASGIApp:
     """Application with one BLAS thread: its matrix products are too small for several."""
     threadpool_limits(1, user_api="blas")
-    return create_app(settings)
+    if settings.json_logs:
+        log_as_json()
+    app = create_app(settings)
+    return flushing_traces(app, export_traces(settings.dataset)) if settings.traces else app
 
 
 def _run_one_worker(config: uvicorn.Config, sockets: Sequence[socket.socket]) -> None:

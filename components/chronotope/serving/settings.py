@@ -76,6 +76,10 @@ class ServeSettings(BaseModel):
     response_ttl_s: int = Field(
         30, ge=1, description="Cache lifetime of a response for the current time."
     )
+    traces: bool = Field(
+        False, description="Send OpenTelemetry traces to the collector that OTEL_* names."
+    )
+    json_logs: bool = Field(False, description="Log as JSON lines, each request included.")
     log_impressions: bool = Field(True, description="Log shown lists.")
     exploration: Exploration = Field(
         Exploration(), description="Default exploration: share and kind of random lists."

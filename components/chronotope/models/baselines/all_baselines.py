@@ -1,5 +1,6 @@
 """The baselines of every evaluation, in the order of the tables."""
 
+from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.protocols import Recommender
 from chronotope.models.baselines.ease import Ease
 from chronotope.models.baselines.markov import FirstOrderMarkov
@@ -7,10 +8,11 @@ from chronotope.models.baselines.popularity import Popularity, PopularityLastDay
 from chronotope.models.baselines.tifu_knn import TifuKnn
 from chronotope.models.baselines.up_cf import UpCf
 from chronotope.models.baselines.user_counts import UserCounts
+from chronotope.runtime.plugins.installed_recommenders import installed_recommenders
 
 
 def baselines(*, has_baskets: bool = True) -> list[Recommender]:
-    """Fresh, unfitted baselines in the order tables show them.
+    """Fresh, unfitted models that a trained one has to beat, in the order tables show them.
 
     Args:
         has_baskets: Whether the log has baskets; without them, what recommends baskets is
@@ -18,7 +20,10 @@ def baselines(*, has_baskets: bool = True) -> list[Recommender]:
 
     Returns:
         Popularity, popularity of the last 7 days, user counts, first-order Markov and EASE; for
-        baskets TIFU-KNN and UP-CF, too.
+        baskets TIFU-KNN and UP-CF, too; then the recommenders of installed packages.
+
+    Raises:
+        ConfigError: An installed recommender is invalid, or has the name of a baseline.
     """
     any_log: list[Recommender] = [
         Popularity(),
@@ -27,4 +32,14 @@ def baselines(*, has_baskets: bool = True) -> list[Recommender]:
         FirstOrderMarkov(),
         Ease(),
     ]
-    return [*any_log, TifuKnn(), UpCf()] if has_baskets else any_log
+    basket_models: list[Recommender] = [TifuKnn(), UpCf()]
+    custom_models = installed_recommenders()
+    own_names = [model.name for model in (*any_log, *basket_models)]
+    for model in custom_models:
+        if model.name in own_names:
+            raise ConfigError(
+                "An installed recommender has the name of a baseline",
+                received=model.name,
+                way_out="Change its property name, or uninstall its package",
+            )
+    return [*any_log, *(basket_models if has_baskets else []), *custom_models]

@@ -91,16 +91,14 @@ class Service:
             champion_version: Version of the current champion, None without one.
             load_arm: Loader of any version, for the arms of an experiment.
         """
-        workspace = Workspace(settings.root)
+        workspace, dataset = Workspace(settings.root), settings.dataset
         if settings.experiment:
             store_experiment(workspace.experiments(settings.dataset), settings.experiment)
         self.settings, self.telemetry = settings, Telemetry()
         self.interaction_log = InteractionLog(workspace.interactions(settings.dataset))
         self.stored_predictions = StoredPredictions(Lake(workspace.lake(settings.dataset)))
         self.posted_items = PostedItems(workspace.posted_items(settings.dataset))
-        self.posted_item_context = PostedItemContext(
-            workspace.posted_item_context(settings.dataset)
-        )
+        self.posted_item_context = PostedItemContext(workspace.posted_item_context(dataset))
         self.label_log = EventLabelLog(workspace.event_labels(settings.dataset))
         self.live_detector = LiveDetector(settings, self.interaction_log)
         self.new_items = _new_item_reader(settings, self.posted_items)
@@ -113,10 +111,9 @@ class Service:
             after_poll=lambda loaded_champion: self.arms.refresh(loaded_champion),
             after_attempt=self._after_attempt,
             new_items=self.new_items,
+            posted_context=self.posted_item_context,
         )
-        self.arms = ExperimentArms(
-            settings, self.telemetry, self.new_items, load=load_arm, version_of=alias_version
-        )
+        self.arms = self._experiment_arms(load_arm)
         self.inference_service = InferenceService(
             settings, self.interaction_log, self.watcher, self.telemetry
         )
@@ -156,6 +153,12 @@ class Service:
         self.live_detector.close()
         if self.redis_cache is not None:
             self.redis_cache.close()
+
+    def _experiment_arms(self, load: Callable[[Path, str, str], Champion]) -> ExperimentArms:
+        posted_logs = (self.new_items, self.posted_item_context)
+        return ExperimentArms(
+            self.settings, self.telemetry, *posted_logs, load=load, version_of=alias_version
+        )
 
     @property
     def uses_stored_predictions(self) -> bool:
@@ -212,11 +215,8 @@ class Service:
         self.inference_service.live_state.catch_up()
         loaded_champion = self.watcher.loaded_or_none
         event_items = [record.item_id for record in records if record.kind == "event"]
-        n_unknown_items = (
-            sum(item_id not in loaded_champion.item_idx_of for item_id in event_items)
-            if loaded_champion
-            else 0
-        )
+        known_items = loaded_champion.item_idx_of if loaded_champion else set(event_items)
+        n_unknown_items = sum(item_id not in known_items for item_id in event_items)
         n_impressions = len(records) - len(event_items)
         for kind, n_records in (("event", len(event_items)), ("impression", n_impressions)):
             self.telemetry.interactions.labels(kind).inc(n_records)

@@ -16,11 +16,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chronotope.serving.json_logs import REQUEST_FIELDS
 from chronotope.serving.middleware.fast_path import replay_body
 from chronotope.serving.middleware.repeated_keys import repeated_key
 from chronotope.serving.middleware.response_headers import add_default_headers
 from chronotope.serving.settings import ServeSettings
 from chronotope.serving.telemetry import Telemetry
+from chronotope.serving.tracing import request_span, set_response_status
 
 _LOG = logging.getLogger(__name__)
 _PROBE_PATHS = frozenset({"/health", "/ready"})  # polled by process managers
@@ -168,6 +170,15 @@ class AuthAndLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        route = self._path_label(scope["path"])
+        if not self._settings.traces:
+            await self._answer(scope, receive, send, route)
+            return
+        with request_span(scope, route) as span:
+            set_response_status(span, await self._answer(scope, receive, send, route))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, route: str) -> int:
+        """Answer a request and log it; returns the status, 0 if no response was begun."""
         start_s, status_code = time.perf_counter(), 0
 
         async def send_with_headers(message: Message) -> None:
@@ -186,7 +197,8 @@ class AuthAndLimits:
             if not status_code:
                 response = JSONResponse({"detail": "Internal error"}, 500)
                 await response(scope, receive, send_with_headers)
-        self._log_request(scope["path"], status_code, time.perf_counter() - start_s)
+        self._log_request(scope["method"], route, status_code, time.perf_counter() - start_s)
+        return status_code
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -256,11 +268,20 @@ class AuthAndLimits:
             ) from None
         return bytes(body)
 
-    def _log_request(self, path: str, status_code: int, duration_s: float) -> None:
-        path_label = self._path_label(path)
-        self._telemetry.requests.labels(path_label, str(status_code)).inc()
-        self._telemetry.request_seconds.labels(path_label).observe(duration_s)
-        _LOG.info("%s %d %.1f ms", path_label, status_code, 1000 * duration_s)
+    def _log_request(self, method: str, route: str, status_code: int, duration_s: float) -> None:
+        self._telemetry.requests.labels(route, str(status_code)).inc()
+        self._telemetry.request_seconds.labels(route).observe(duration_s)
+        if not _LOG.isEnabledFor(logging.INFO):
+            return
+        fields = {
+            "method": method,
+            "route": route,
+            "status": status_code,
+            "duration_ms": round(1000 * duration_s, 2),
+        }
+        _LOG.info(
+            "%s %d %.1f ms", route, status_code, 1000 * duration_s, extra={REQUEST_FIELDS: fields}
+        )
 
 
 async def _discard(request: Request, chunks: AsyncIterator[bytes]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from chronotope.experiments.experiment import ExperimentArm, Exploration
 from chronotope.inference.new_items import NewItemReader
+from chronotope.lake.posted import PostedItemContext
 from chronotope.registry.champion import Champion
 from chronotope.registry.promotion_journal import CHAMPION
 from chronotope.serving.api.responses import ArmState
@@ -43,6 +44,7 @@ class ExperimentArms:
         settings: ServeSettings,
         telemetry: Telemetry,
         new_items: NewItemReader | None = None,
+        posted_context: PostedItemContext | None = None,
         *,
         load: Callable[[Path, str, str], Champion],
         version_of: Callable[[Path, str, str], str],
@@ -53,10 +55,12 @@ class ExperimentArms:
             settings: Settings of the service, with the experiment if there is one.
             telemetry: Metrics.
             new_items: Reader of the items that the models do not know; None adds none.
+            posted_context: Open log of the posted item context, which all models share.
             load: Loader of a version of a dataset's model.
             version_of: Version of an alias.
         """
         self._settings, self._telemetry, self._new_items = settings, telemetry, new_items
+        self._posted_context = posted_context
         self._load_version, self._version_of = load, version_of
         self._arms = settings.experiment.arms if settings.experiment else ()
         self._model_refs = {arm.model for arm in self._arms} - {CHAMPION}
@@ -161,6 +165,7 @@ class ExperimentArms:
                 champion.event_store,
                 data_version,
                 self._new_items,
+                self._posted_context,
             )
         except Exception as error:  # the champion is better than a model that misses events
             _LOG.warning("Model %s of the experiment is unloaded: %s", model_ref, error)
@@ -176,7 +181,9 @@ class ExperimentArms:
             else self._load_version(root, self._settings.dataset, version)
         )
         event_store, data_version = champion.event_store, champion.data_version
-        return LoadedChampion.load(model_version, root, event_store, data_version, self._new_items)
+        return LoadedChampion.load(
+            model_version, root, event_store, data_version, self._new_items, self._posted_context
+        )
 
 
 def _lacks_items(loaded_model: LoadedChampion, champion: LoadedChampion) -> bool:

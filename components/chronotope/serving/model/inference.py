@@ -28,6 +28,7 @@ from chronotope.serving.state.live_events import LiveEvent, to_microseconds
 from chronotope.serving.state.live_state import LiveState, UserState, merge_history
 from chronotope.serving.state.lru_cache import LruCache
 from chronotope.serving.telemetry import Telemetry
+from chronotope.serving.tracing import step_span
 
 ResultT = TypeVar("ResultT")
 
@@ -144,7 +145,10 @@ class InferenceService:
         Raises:
             StoreError: There is no champion yet.
         """
-        loaded_model = loaded_model or self.champion
+        with step_span("read history"):
+            return self._prepare(user_request, loaded_model or self.champion)
+
+    def _prepare(self, user_request: UserRequest, loaded_model: LoadedChampion) -> PreparedRequest:
         request_time = resolve_request_time(user_request)
         if user_request.user_id is not None:
             state = self.live_state.user_state(user_request.user_id, loaded_model)
@@ -190,7 +194,10 @@ class InferenceService:
             item_scores = item_scores + self._wish_scorer.scores(
                 options.wish, item_metadata.likeness
             )
-        return score_items(item_scores, user_history, item_metadata, options, prepared.liked_idx)
+        with step_span("rank items"):
+            return score_items(
+                item_scores, user_history, item_metadata, options, prepared.liked_idx
+            )
 
     def _model_queries(self, prepared: PreparedRequest, user_request: UserRequest) -> Queries:
         """Model inputs of a request, counted in the metrics."""
@@ -201,7 +208,8 @@ class InferenceService:
 
     def _timed(self, run: Callable[[], ResultT]) -> ResultT:
         start_s = time.perf_counter()
-        result = run()
+        with step_span("run model"):
+            result = run()
         self._telemetry.model_seconds.observe(time.perf_counter() - start_s)
         return result
 

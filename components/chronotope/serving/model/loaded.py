@@ -23,6 +23,7 @@ from chronotope.inference.recent_activity import RecentActivity, utc_midnight
 from chronotope.inference.recommend import trained_until
 from chronotope.inference.request_context import context_as_of, last_place, read_readings
 from chronotope.lake import Lake
+from chronotope.lake.posted import PostedItemContext
 from chronotope.lake.table_schemas import ITEM_CONTEXT_TABLE
 from chronotope.lake.version_poller import VersionPoller
 from chronotope.registry.champion import Champion
@@ -85,6 +86,7 @@ class LoadedChampion:
         event_store: EventStore,
         data_version: DataVersion,
         new_items: NewItemReader | None = None,
+        posted_context: PostedItemContext | None = None,
     ) -> Self:
         """Read what the model needs to respond, and run it once without and with a history.
 
@@ -95,6 +97,7 @@ class LoadedChampion:
             data_version: Versions of the tables before anything was read: a change since then
                 is noticed at the next poll.
             new_items: Reader of the items that the model does not know; None adds none.
+            posted_context: Open log of the posted item context; None opens one.
 
         Raises:
             ArtifactError: The model's output is not one finite score per item.
@@ -108,18 +111,16 @@ class LoadedChampion:
         place_idx = _encode(event_store.place, bundle_vocabulary.places.index(event_store.places))
         same_ids = items_are_places(bundle_vocabulary)
         cache = likeness_cache(workspace.cache())
-        item_metadata = read_item_metadata(
-            lake, bundle_vocabulary, cache, grown.rows, grown.vectors
-        )
+        metadata = read_item_metadata(lake, bundle_vocabulary, cache, grown.rows, grown.vectors)
         loaded_champion = cls(
             with_live_activity(
                 champion,
                 event_store.user,
                 item_idx,
                 event_store.occurred_us,
-                item_metadata.category_idx,
+                metadata.category_idx,
             ),
-            item_metadata,
+            metadata,
             event_store,
             _idx_by_id(bundle_vocabulary.items),
             _idx_by_id(bundle_vocabulary.places),
@@ -132,7 +133,9 @@ class LoadedChampion:
             grown,
             exposed_items(item_idx, grown, new_items),
             UserLevels.read(lake, bundle_manifest.attributes),
-            ItemContextReader.of_model(workspace, bundle_manifest, bundle_vocabulary),
+            ItemContextReader.of_model(
+                workspace, bundle_manifest, bundle_vocabulary, posted_context
+            ),
         )
         loaded_champion._warm_up()
         return loaded_champion

@@ -11,6 +11,7 @@ from chronotope.contracts.data_version import EVENTS, DataVersion
 from chronotope.contracts.errors import ChronotopeError, StoreError
 from chronotope.inference.new_items import NewItemReader
 from chronotope.lake import Lake
+from chronotope.lake.posted import PostedItemContext
 from chronotope.lake.version_poller import VersionPoller
 from chronotope.registry.champion import Champion, journal_champion_version, load_champion
 from chronotope.runtime.workspace import Workspace
@@ -40,6 +41,7 @@ class ChampionWatcher:
         after_poll: Callable[[LoadedChampion | None], None] = lambda _: None,
         after_attempt: Callable[[], None] = lambda: None,
         new_items: NewItemReader | None = None,
+        posted_context: PostedItemContext | None = None,
     ) -> None:
         """Start without a champion; ``poll`` or ``start`` loads it.
 
@@ -52,11 +54,13 @@ class ChampionWatcher:
             after_poll: Called with the champion after every poll.
             after_attempt: Called after every poll of the thread, also after one that failed.
             new_items: Reader of the items that the champion does not know; None adds none.
+            posted_context: Open log of the posted item context, which all champions share.
         """
         self._settings, self._telemetry = settings, telemetry
         self._load_champion, self._champion_version = load, champion_version
         self._before_poll, self._after_poll = before_poll, after_poll
         self._after_attempt, self._new_items = after_attempt, new_items
+        self._posted_context = posted_context
         self._version_poller = VersionPoller(Lake(Workspace(settings.root).lake(settings.dataset)))
         self._loaded: LoadedChampion | None = None
         self._failed_attempt: tuple[tuple[str, str], float] | None = None
@@ -225,7 +229,9 @@ class ChampionWatcher:
             if current is not None and current.event_store.version == lake.table_version(EVENTS)
             else EventStore.read(lake)
         )
-        return LoadedChampion.load(champion, root, event_store, data_version, self._new_items)
+        return LoadedChampion.load(
+            champion, root, event_store, data_version, self._new_items, self._posted_context
+        )
 
 
 def _short_message(error: Exception) -> str:

@@ -1,23 +1,35 @@
 """Log of interactions from a user's data frame: checked, with quarantine, ready for models."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chronotope.api import html
 from chronotope.api.catalog import ItemCatalog
-from chronotope.api.frame_spec import ID_COLUMNS, frame_spec, frame_time, restored_ids, zone_of
-from chronotope.api.frames import Frame, column_types, read_columns
-from chronotope.api.log_store import LogFeatures, LogStore, ingest_rows, normalised_batches
+from chronotope.api.logs import interchange, log_views
+from chronotope.api.logs.frame_spec import (
+    ID_COLUMNS,
+    frame_spec,
+    frame_time,
+    named_columns,
+    restored_ids,
+    zone_of,
+)
+from chronotope.api.logs.frames import Frame, column_types, read_columns
+from chronotope.api.logs.log_contents import LogContents, StoredEvents, memory_events
+from chronotope.api.logs.log_store import (
+    LogFeatures,
+    LogStore,
+    ingest_rows,
+    normalised_batches,
+)
+from chronotope.api.logs.report import LogReport
 from chronotope.api.moments import to_moment
-from chronotope.api.report import LogReport
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.contracts.event_log import Catalog, EventLog
@@ -27,20 +39,6 @@ from chronotope.ingestion import IngestBatch
 if TYPE_CHECKING:
     import pandas as pd
 
-_ONE_SECOND_S: Final = 1
-_EVENT_COLUMNS: Final = (
-    c.USER_ID,
-    c.ITEM_ID,
-    c.OCCURRED_AT,
-    c.PLACE_ID,
-    c.LAT,
-    c.LON,
-    c.VALUE,
-    c.SESSION_ID,
-    c.EVENT_TYPE,
-)
-_NEEDED: Final = (c.USER_ID, c.ITEM_ID, c.OCCURRED_AT)
-
 
 @dataclass(frozen=True)
 class Log:
@@ -48,14 +46,12 @@ class Log:
 
     Attributes:
         spec: How the frame was read: what the YAML of the same dataset would say.
-        store: Lake of the checked events.
-        report: Counts of good, refused and repeated rows, reasons and findings.
+        contents: The checked events, in memory or in a lake.
         id_types: Types of the ids in the frame, by contract column.
     """
 
     spec: DatasetSpec
-    store: LogStore
-    report: LogReport
+    contents: LogContents
     id_types: Mapping[str, pa.DataType] = field(default_factory=dict)
 
     @classmethod
@@ -103,9 +99,9 @@ class Log:
         """
         place_id = None if place == item else place
         frame_columns = (user, item, time, place_id, lat, lon, value, session, event_type)
-        column_map = _named_columns(frame_columns)
-        raw_rows = read_columns(frame, {**column_map, **{name: name for name in context}}, "log")
-        times = raw_rows[c.OCCURRED_AT]
+        column_map = named_columns(frame_columns)
+        raw_rows = read_columns(frame, column_map | {name: name for name in context}, "log")
+        times, id_types = raw_rows[c.OCCURRED_AT], column_types(raw_rows, ID_COLUMNS)
         dataset_spec = frame_spec(
             column_map,
             frame_time(times, time, time_format=time_format, time_zone=time_zone),
@@ -113,9 +109,72 @@ class Log:
             context_columns=tuple(context),
             items_are_places=place == item,
         )
-        id_types = column_types(raw_rows, ID_COLUMNS)
+        memory_contents = None if catalog is not None else memory_events(dataset_spec, raw_rows)
+        if memory_contents is not None:
+            return cls(dataset_spec, memory_contents, id_types)
         ingest_batches = normalised_batches(dataset_spec, raw_rows)
         return cls.of_batches(dataset_spec, ingest_batches, catalog=catalog, id_types=id_types)
+
+    @classmethod
+    def from_interactions(
+        cls,
+        interactions: object,
+        *,
+        time_zone: str | None = None,
+        catalog: ItemCatalog | None = None,
+    ) -> Self:
+        """Log of a ``Dataset`` or ``Interactions`` of RecTools, or a frame of their columns.
+
+        Args:
+            interactions: It has ``user_id``, ``item_id``, ``weight`` and ``datetime``; of a
+                ``Dataset``, the external ids are read.
+            time_zone: Zone of times without an offset, and of the users; UTC if None.
+            catalog: Attributes of the items.
+
+        Raises:
+            ConfigError: It is none of these, or a column is missing.
+        """
+        frame = interchange.interaction_frame(interactions)
+        return cls.from_frame(
+            frame,
+            user=interchange.USER,
+            item=interchange.ITEM,
+            time=interchange.DATETIME,
+            value=interchange.WEIGHT,
+            time_zone=time_zone,
+            catalog=catalog,
+        )
+
+    @classmethod
+    def from_sparse(
+        cls,
+        matrix: object,
+        times: object,
+        *,
+        user_ids: Sequence[Any] | None = None,
+        item_ids: Sequence[Any] | None = None,
+        time_zone: str | None = None,
+        catalog: ItemCatalog | None = None,
+    ) -> Self:
+        """Log of a sparse matrix: each stored entry other than zero is one event.
+
+        Args:
+            matrix: Sparse matrix of SciPy, shape (n_users, n_items); entries become ``value``.
+            times: One time for all events, with which nothing can be learned about order, gaps
+                and hours; or a sparse matrix with the UTC seconds of each entry.
+            user_ids: Id of each row; row numbers from 0 if None.
+            item_ids: Id of each column; column numbers from 0 if None.
+            time_zone: Zone of a time without an offset, and of the users; UTC if None.
+            catalog: Attributes of the items.
+
+        Raises:
+            ConfigError: It is no sparse matrix, or ids or times do not fit it.
+            NotEnoughData: It has no entry.
+        """
+        frame = interchange.matrix_frame(
+            matrix, times, user_ids=user_ids, item_ids=item_ids, time_zone=time_zone
+        )
+        return cls.from_interactions(frame, time_zone=time_zone, catalog=catalog)
 
     @classmethod
     def of_batches(
@@ -146,7 +205,8 @@ class Log:
             users=users,
             column_map=column_map,
         )
-        return cls(dataset_spec, log_store, log_report, dict(id_types or {}))
+        log_contents = StoredEvents(dataset_spec, log_store, log_report)
+        return cls(dataset_spec, log_contents, dict(id_types or {}))
 
     def with_catalog(self, catalog: ItemCatalog) -> Self:
         """The same log with another catalogue.
@@ -159,7 +219,7 @@ class Log:
             self.spec,
             [stored_batch],
             catalog=catalog,
-            users=self.store.users(),
+            users=self.contents.user_attributes,
             id_types=self.id_types,
         )
 
@@ -174,31 +234,44 @@ class Log:
             NotEnoughData: No event is earlier.
         """
         end_time = to_moment(end_moment, self.time_zone)
-        earlier_rows = self.rows.filter(pc.less(self.rows[c.OCCURRED_AT], pa.scalar(end_time)))
-        if not len(earlier_rows):
+        if end_time <= self.start:
             raise NotEnoughData(
                 "No event of the log is before this moment",
                 received=end_time,
                 way_out=f"The log begins at {self.start}",
             )
-        item_rows = self.store.items()
+        earlier_contents = self.contents.before(end_time)
+        if earlier_contents is not None:
+            return replace(self, contents=earlier_contents)
+        earlier_rows = self.rows.filter(pc.less(self.rows[c.OCCURRED_AT], pa.scalar(end_time)))
+        item_rows = self.contents.items
         return type(self).of_batches(
             self.spec,
             [_stored_batch(earlier_rows)],
             catalog=None if item_rows is None else ItemCatalog(item_rows),
-            users=self.store.users(),
+            users=self.contents.user_attributes,
             id_types=self.id_types,
         )
 
-    @cached_property
+    @property
+    def store(self) -> LogStore:
+        """Lake of the events; a log in memory is written to a temporary one when it is needed."""
+        return self.contents.store
+
+    @property
+    def report(self) -> LogReport:
+        """Counts of good, refused and repeated rows, reasons and findings."""
+        return self.contents.report
+
+    @property
     def rows(self) -> pa.Table:
         """Good events in the schema of the lake, in no particular order."""
-        return self.store.lake.read("events")
+        return self.contents.rows
 
-    @cached_property
+    @property
     def features(self) -> LogFeatures:
         """Numeric form, which models read: without noise, ids as indices."""
-        return self.store.load_features(self.spec)
+        return self.contents.features
 
     @property
     def events(self) -> EventLog:
@@ -215,61 +288,67 @@ class Log:
         """Zone in which times without an offset are read."""
         return self.spec.local_zone or self.spec.time.timezone
 
-    @cached_property
+    @property
     def start(self) -> datetime:
         """Time of the first event, UTC."""
-        return self._extreme_time(pc.min)
+        return self.contents.period[0]
 
-    @cached_property
+    @property
     def end(self) -> datetime:
         """Time of the last event, UTC."""
-        return self._extreme_time(pc.max)
-
-    def _extreme_time(self, aggregate: Any) -> datetime:
-        end_moment: datetime = aggregate(self.rows[c.OCCURRED_AT]).as_py()
-        return end_moment.astimezone(UTC)
+        return self.contents.period[1]
 
     @property
     def next_second(self) -> datetime:
         """The first whole second after the last event, when every event is known."""
-        return datetime.fromtimestamp(int(self.end.timestamp()) + _ONE_SECOND_S, UTC)
+        return self.end.replace(microsecond=0) + timedelta(seconds=1)
 
     @property
     def n_users(self) -> int:
         """Number of users."""
-        return int(pc.count_distinct(self.rows[c.USER_ID]).as_py())
+        return len(self.contents.user_ids)
 
     @property
     def n_items(self) -> int:
         """Number of items with events."""
-        return int(pc.count_distinct(self.rows[c.ITEM_ID]).as_py())
+        return self.contents.n_items
 
     def users(self) -> list[Any]:
         """Ids of the users, sorted, in the type of the frame."""
-        user_ids = pc.unique(self.rows[c.USER_ID]).to_pylist()
-        return sorted(restored_ids(user_ids, self.id_types.get(c.USER_ID)))
+        return sorted(restored_ids(self.contents.user_ids, self.id_types.get(c.USER_ID)))
 
     def quarantine(self) -> "pd.DataFrame":
         """Refused rows: reasons and the row as it was read, as JSON."""
-        if not self.store.lake.exists("quarantine"):
-            return pa.table({c.REASONS: [], c.PAYLOAD: []}).to_pandas()
-        return self.store.lake.read("quarantine").select([c.REASONS, c.PAYLOAD]).to_pandas()
+        refused_rows = self.contents.refused_rows
+        if refused_rows is None:
+            refused_rows = pa.table({c.REASONS: [], c.PAYLOAD: []})
+        return refused_rows.select([c.REASONS, c.PAYLOAD]).to_pandas()
 
     def to_pandas(self) -> "pd.DataFrame":
         """Good events by time, with contract column names; columns without a value left out."""
-        event_rows = self.rows.sort_by([(c.OCCURRED_AT, "ascending"), (c.EVENT_ID, "ascending")])
-        column_names = [
-            column_name
-            for column_name in event_rows.column_names
-            if column_name != c.EVENT_ID and event_rows[column_name].null_count < len(event_rows)
-        ]
-        frame = event_rows.select(column_names).to_pandas()
-        for column_name in set(ID_COLUMNS) & set(column_names):
-            if pa.types.is_integer(self.id_types.get(column_name, pa.string())):
-                frame[column_name] = restored_ids(
-                    frame[column_name].to_list(), self.id_types[column_name]
-                )
-        return frame
+        return log_views.events_frame(self.rows, self.id_types)
+
+    def to_interactions(self, dataset_class: interchange.DatasetBuilder | None = None) -> Any:
+        """Events as RecTools reads them.
+
+        Args:
+            dataset_class: ``rectools.dataset.Dataset``, which then builds the result; None
+                returns a pandas frame.
+
+        Returns:
+            Frame of ``user_id``, ``item_id``, ``weight`` (the value, else 1) and ``datetime``
+            (UTC), by user and time; or the dataset that the class constructs of it.
+        """
+        frame = interchange.events_frame(self.events, self.index, self.id_types)
+        return frame if dataset_class is None else dataset_class.construct(frame)
+
+    def to_sparse(self, *, weighted: bool = False) -> interchange.SparseInteractions:
+        """Events by user and item as compressed sparse rows, with the ids of both axes.
+
+        Args:
+            weighted: Whether values are summed, 1 where one is unknown; else events are counted.
+        """
+        return interchange.events_matrix(self.events, self.index, self.id_types, weighted=weighted)
 
     def to_dataset(
         self, dataset_name: str, root: str | Path = ".", *, description: str = ""
@@ -295,7 +374,7 @@ class Log:
 
     def __len__(self) -> int:
         """Number of good events."""
-        return len(self.rows)
+        return self.contents.n_events
 
     def __repr__(self) -> str:
         """Size and period."""
@@ -305,28 +384,7 @@ class Log:
         )
 
     def _repr_html_(self) -> str:
-        period_text = f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"
-        mean_events = len(self) / max(1, self.n_users)
-        event_rows = [
-            ("events", f"{len(self):,}"),
-            ("users", f"{self.n_users:,}"),
-            ("items", f"{self.n_items:,}"),
-            ("events a user, mean", f"{mean_events:,.1f}"),
-            ("rows quarantined", f"{self.report.events.n_quarantined:,}"),
-        ]
-        item_rows = self.store.items()
-        if item_rows is not None:
-            event_rows.append(("items in the catalogue", f"{len(item_rows):,}"))
-        return html.card(
-            "Log", html.paragraph(period_text, soft=True), html.table(["", ""], event_rows)
-        )
-
-
-def _named_columns(frame_columns: Sequence[str | None]) -> dict[str, str]:
-    """Column of the frame of each contract column; an optional one that has none is left out."""
-    pairs = zip(_EVENT_COLUMNS, frame_columns, strict=True)
-    named_columns: dict[str, Any] = dict(pairs)
-    return {n: v for n, v in named_columns.items() if v is not None or n in _NEEDED}
+        return log_views.log_card(self)
 
 
 def _stored_batch(event_rows: pa.Table) -> IngestBatch:

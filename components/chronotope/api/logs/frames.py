@@ -126,7 +126,9 @@ def _pandas_table(frame: Any, column_map: ColumnMap) -> pa.Table:
 
 def _pandas_array(frame_series: Any, column_name: str) -> pa.ChunkedArray:
     try:
-        return pa.chunked_array(frame_series)
+        if hasattr(frame_series, "__arrow_c_stream__"):
+            return pa.chunked_array(frame_series)
+        return pa.chunked_array([pa.Array.from_pandas(frame_series)])  # pandas before 3
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as arrow_error:
         value_types = sorted(
             {type(value).__name__ for value in frame_series.dropna().head(_SAMPLE_ROWS)}

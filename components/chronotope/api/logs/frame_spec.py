@@ -1,5 +1,6 @@
 """Dataset specification of a frame: the YAML that the same log would have as a source."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -15,6 +16,19 @@ from chronotope.datasets.yaml_problems import explain_problems
 
 FRAME: Final = "frame"
 """Name of the dataset of a frame that was not given another."""
+
+_EVENT_COLUMNS: Final = (
+    c.USER_ID,
+    c.ITEM_ID,
+    c.OCCURRED_AT,
+    c.PLACE_ID,
+    c.LAT,
+    c.LON,
+    c.VALUE,
+    c.SESSION_ID,
+    c.EVENT_TYPE,
+)
+_NEEDED: Final = (c.USER_ID, c.ITEM_ID, c.OCCURRED_AT)
 
 _SAMPLE_ROWS: Final = 2_000
 _KINDS: Final = ("epoch_s", "epoch_ms", "epoch_us", "epoch_ns")
@@ -151,3 +165,15 @@ def restored_ids(sample_texts: list[str], id_type: pa.DataType | None) -> list[A
     if id_type is None or not pa.types.is_integer(id_type):
         return list(sample_texts)
     return [int(text) for text in sample_texts]
+
+
+def named_columns(frame_columns: Sequence[str | None]) -> dict[str, str]:
+    """Column of the frame of each contract column; an optional one that has none is left out.
+
+    Args:
+        frame_columns: Columns in the order user, item, time, place, lat, lon, value, session,
+            event type.
+    """
+    pairs = zip(_EVENT_COLUMNS, frame_columns, strict=True)
+    column_map: dict[str, Any] = dict(pairs)
+    return {n: v for n, v in column_map.items() if v is not None or n in _NEEDED}

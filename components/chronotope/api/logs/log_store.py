@@ -12,7 +12,7 @@ from typing import Final
 import pyarrow as pa
 
 import chronotope
-from chronotope.api.report import LogReport
+from chronotope.api.logs.report import LogReport
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.datasets.files.line_accounting import SourceReport
@@ -65,12 +65,7 @@ class LogStore:
         Raises:
             ConfigError: The environment moves all lakes to an object store.
         """
-        if os.environ.get(LAKE_URL):
-            raise ConfigError(
-                "A log of a frame lies on this machine, but all lakes are in an object store",
-                received=f"{LAKE_URL} is set",
-                way_out=f"Unset {LAKE_URL} in this process, or use the command line",
-            )
+        require_local_lakes()
         root = mkdtemp(prefix="chronotope-log-")
         log_store = cls(Path(root), dataset, is_temporary=True)
         weakref.finalize(log_store, shutil.rmtree, root, ignore_errors=True)
@@ -116,13 +111,27 @@ class LogFeatures:
         events: The events by index.
         catalog: Ids and attributes of users, items, places and categories.
         noise: Events left out as noise.
-        digest: Digest of the snapshot.
+        digest: Digest of the snapshot; empty for a log in memory, which has none.
     """
 
     events: EventLog
     catalog: Catalog
     noise: NoiseReport
     digest: str
+
+
+def require_local_lakes() -> None:
+    """Refuse the log of a frame where lakes are elsewhere.
+
+    Raises:
+        ConfigError: The environment moves all lakes to an object store.
+    """
+    if os.environ.get(LAKE_URL):
+        raise ConfigError(
+            "A log of a frame lies on this machine, but all lakes are in an object store",
+            received=f"{LAKE_URL} is set",
+            way_out=f"Unset {LAKE_URL} in this process, or use the command line",
+        )
 
 
 def normalised_batches(dataset_spec: DatasetSpec, raw_rows: pa.Table) -> Iterator[IngestBatch]:

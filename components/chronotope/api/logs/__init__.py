@@ -1,0 +1,1 @@
+"""Logs of data frames: reading, checks, and the events in memory or in a lake."""
