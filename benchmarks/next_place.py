@@ -12,6 +12,9 @@ each round before it predicts the next.
 is the protocol of the papers: the first 80 % of the check-ins train, and the last check-in of each
 trajectory of the last 10 % is a target, if its user and its place occur in the training. Parameters
 and counts are those of the training; a history holds all check-ins of the user before the target.
+
+Parts of the model are chosen on every third target, ``--targets development``; ``--targets final``
+are the other two thirds.
 """
 
 import argparse
@@ -127,6 +130,10 @@ STREAM, LAST_CHECK_IN = PROTOCOLS = ("stream", "last_check_in")
 PAPER_QUANTILES: Final = (0.8, 0.9)
 """Shares of the check-ins before the end of the training, and before the test."""
 
+ALL, DEVELOPMENT, FINAL = TARGETS = ("all", "development", "final")
+DEVELOPMENT_STRIDE: Final = 3
+"""One of so many targets is used to choose among models."""
+
 N_ROUNDS: Final = 15
 TABLE_WIDTH: Final = 96
 BASE_BLOCK: Final = "T0"
@@ -222,6 +229,19 @@ def last_check_ins(stream: Stream) -> Stream:
     return replace(stream, base=base, targets=targets[is_known], rounds=())
 
 
+def some_targets(stream: Stream, part: str) -> Stream:
+    """The same stream with the targets of one part.
+
+    Args:
+        stream: All targets.
+        part: One of ``TARGETS``.
+    """
+    if part == ALL:
+        return stream
+    is_development = np.arange(len(stream.targets)) % DEVELOPMENT_STRIDE == 0
+    return replace(stream, targets=stream.targets[is_development == (part == DEVELOPMENT)])
+
+
 def measure(model: Recommender, stream: Stream, *, time_given: bool, protocol: str = STREAM) -> Row:
     """Fit one model on the base, run it over the stream, and return its row."""
     started = time.perf_counter()
@@ -252,9 +272,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = _parser().parse_args(arguments)
     stream = read_stream(data_set_dir("foursquare_nyc", chosen.data))
     stream = last_check_ins(stream) if chosen.protocol == LAST_CHECK_IN else stream
+    stream = some_targets(stream, chosen.targets)
     console = Console(width=max(Console().width, TABLE_WIDTH))
+    about = {"seed": chosen.seed, "targets": chosen.targets}
     rows = [
-        measure(
+        about
+        | measure(
             (MODELS | BESIDE)[name](chosen.seed),
             stream,
             time_given=chosen.time == "given",
@@ -274,6 +297,7 @@ def _parser() -> argparse.ArgumentParser:
     add_data_option(parser)
     parser.add_argument("--protocol", choices=PROTOCOLS, default=STREAM)
     parser.add_argument("--time", choices=["hidden", "given"], default="hidden")
+    parser.add_argument("--targets", choices=TARGETS, default=ALL)
     parser.add_argument("--seed", type=int, default=0, help="seed of every training")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument(

@@ -37,6 +37,7 @@ from chronotope.runtime.step_cache import run_step
 from chronotope.runtime.workspace import Workspace
 from flows import dataset_lock_in_flow
 from flows.ingest_events import TASK, IngestSettings, write_features
+from flows.privacy.private_lake import open_private_lake
 
 
 @flow(name="backfill-events", result_serializer="json")
@@ -198,7 +199,7 @@ def _ingest_chunk(
 ) -> ChunkCounts:
     """Merge a chunk's rows into the lake; the first chunk includes rows with an unreadable time."""
     dataset_spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
-    event_lake = Lake(Workspace(ingestion.root).lake(dataset_spec.name))
+    event_lake = open_private_lake(dataset_spec, ingestion.root)
     ingest_batches = rows_in_window(
         read_batches(dataset_spec, ingestion.batch_rows),
         backtest_chunk.start_s,

@@ -23,6 +23,7 @@ from chronotope.feedback.retrain_plan import (
 )
 from chronotope.feedback.retrain_results import RetrainPlan
 from chronotope.lake import Lake
+from chronotope.lake.privacy import read_privacy
 from chronotope.pipelines.pretraining.start import retraining_settings
 from chronotope.pipelines.results import (
     FeatureSnapshot,
@@ -46,6 +47,7 @@ from flows import dataset_lock_in_flow
 from flows.ingest_events import TASK, IngestSettings, write_features
 from flows.link_runs import link_runs
 from flows.merge_posted_items import merge_posted_items
+from flows.privacy.private_lake import open_private_lake
 from flows.train_model import (
     compress,
     evaluate,
@@ -129,7 +131,9 @@ def retrain(
     """
     root_workspace = Workspace(ingestion.root)
     champion_settings = read_settings(retraining_inputs.champion_run_dir, ingestion.root)
-    settings = retraining_settings(champion_settings).model_copy(update={"engine": engine})
+    min_users = read_privacy(Lake(root_workspace.lake(dataset))).settings.min_group_users
+    settings = retraining_settings(champion_settings).for_groups_of(min_users)
+    settings = settings.model_copy(update={"engine": engine})
     record_retraining_start(dataset, retrain_plan, root_workspace)
     try:
         holdout_evaluation, promotion, written_report = _train_and_promote(
@@ -188,13 +192,13 @@ def ingest_interactions(
     """
     dataset_spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
     root_workspace = Workspace(ingestion.root)
+    event_lake = open_private_lake(dataset_spec, ingestion.root)
     table_url = _secret_table_url(dataset_spec)
     intake = run_intake(
         Intake(dataset_spec, root_workspace, ingestion.suites_dir, feedback, table_url)
     )
     for file_name, reason in intake.set_aside.items():
         get_run_logger().warning("Set aside in the inbox: %s: %s", file_name, reason)
-    event_lake = Lake(root_workspace.lake(dataset_spec.name))
     version = event_lake.version("events") if event_lake.exists("events") else None
     intake_counts = asdict(intake) | {
         "reasons": dict(intake.reasons),

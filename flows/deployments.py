@@ -45,18 +45,22 @@ from flows.federated.federated_train import federated_train
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import DRIFTED, monitor_drift
 from flows.pretrain_model import pretrain_model
+from flows.privacy.expire_data import RetentionSettings, expire_data
 from flows.score_users import score_users
 from flows.synthesis.synthesise_log import SynthesiseSettings, synthesise_log
 from flows.train_model import train_model
 from flows.watch_interactions import LOGGED, dataset_resource, watch_in_thread
 
-BEFORE_DAWN: Final = "0 2 * * *"
-NIGHTLY: Final = "0 3 * * *"
-BEFORE_MORNING: Final = "0 4 * * *"
-WEEKLY: Final = "0 1 * * 0"
-WEEKLY_LATER: Final = "0 6 * * 0"
-"""Cron schedules in UTC: monitoring at 2:00, feedback at 3:00 and batch predictions at 4:00 every
-night, full training on Sundays at 1:00, anomaly detectors on Sundays at 6:00."""
+CRON_BY_SLUG: Final = {
+    "before-dawn": "0 2 * * *",
+    "nightly": "0 3 * * *",
+    "before-morning": "0 4 * * *",
+    "morning": "0 5 * * *",
+    "weekly": "0 1 * * 0",
+    "weekly-later": "0 6 * * 0",
+}
+"""Cron schedules in UTC: monitoring at 2:00, feedback at 3:00, batch predictions at 4:00 and
+retention at 5:00 every night; full training on Sundays at 1:00, anomaly detectors at 6:00."""
 
 _EVENT_REASONS: Final = {
     "__prefect_kind": "json",
@@ -67,8 +71,7 @@ _EVENT_REASONS: Final = {
 ONE_AT_A_TIME: Final = ConcurrencyLimitConfig(
     limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
 )
-"""Limit of one run per deployment: a second run waits. Runs of different deployments of a dataset
-wait for the dataset's lock."""
+"""One run per deployment: a second one waits; runs of other deployments wait for the lock."""
 
 
 def deployments(
@@ -115,13 +118,8 @@ def _flow_options(
 ) -> list[tuple[Flow[..., Any], str, dict[str, Any]]]:
     """Each flow with its description, and its schedules and triggers."""
     schedule_by_name = {
-        "weekly": [Cron(WEEKLY, timezone="UTC", slug="weekly", active=scheduled)],
-        "nightly": [Cron(NIGHTLY, timezone="UTC", slug="nightly", active=scheduled)],
-        "weekly-later": [Cron(WEEKLY_LATER, timezone="UTC", slug="weekly-later", active=scheduled)],
-        "before-dawn": [Cron(BEFORE_DAWN, timezone="UTC", slug="before-dawn", active=scheduled)],
-        "before-morning": [
-            Cron(BEFORE_MORNING, timezone="UTC", slug="before-morning", active=scheduled)
-        ],
+        slug: [Cron(cron_text, timezone="UTC", slug=slug, active=scheduled)]
+        for slug, cron_text in CRON_BY_SLUG.items()
     }
     feedback_triggers = _feedback_triggers(name, feedback_parameters)
     return [
@@ -152,6 +150,7 @@ def _flow_options(
         (promote_model, _PROMOTE, {}),
         (roll_back_model, _ROLL_BACK, {}),
         (forget_users, _FORGET, {}),
+        (expire_data, _EXPIRE, {"schedules": schedule_by_name["morning"]}),
     ]
 
 
@@ -165,8 +164,8 @@ def _default_parameters(
         root=ingestion.root, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir
     )
     classify_settings = ClassifySettings(**embed_settings.model_dump(exclude={"refit"}))
-    champion_settings = ChampionSettings(root=ingestion.root)
-    by_hand = {"dataset": name, "settings": champion_settings.model_dump(mode="json")}
+    champion_settings = ChampionSettings(root=ingestion.root).model_dump(mode="json")
+    by_hand = {"dataset": name, "settings": champion_settings}
     return {
         "ingest-events": {"dataset": dataset, "settings": data_parameters["ingestion"]},
         "embed-items": {"dataset": dataset, "settings": embed_settings.model_dump(mode="json")},
@@ -205,12 +204,16 @@ def _default_parameters(
         },
         "promote-model": by_hand,
         "roll-back-model": by_hand,
-        "forget-users": {
-            "dataset": name,
-            "settings": ErasureSettings(
-                root=ingestion.root, users_file=ingestion.root / "data" / "erasures" / "users.txt"
-            ).model_dump(mode="json"),
-        },
+    } | _removal_parameters(name, ingestion.root)
+
+
+def _removal_parameters(name: str, root: Path) -> dict[str, dict[str, Any]]:
+    users_file = root / "data" / "erasures" / "users.txt"
+    retention = RetentionSettings(root=root).model_dump(mode="json")
+    erasure = ErasureSettings(root=root, users_file=users_file).model_dump(mode="json")
+    return {
+        "expire-data": {"dataset": name, "settings": retention},
+        "forget-users": {"dataset": name, "settings": erasure},
     }
 
 
@@ -228,13 +231,10 @@ def anomaly_defaults(name: str, root: Path) -> AnomalySettings:
 def _feedback_triggers(dataset: str, feedback_parameters: dict[str, Any]) -> list[Any]:
     """Triggers of the feedback flow: enough logged interactions, and detected drift."""
     feedback_config = {**feedback_parameters["feedback"], "drift_reasons": _EVENT_REASONS}
-    event_parameters = {
-        LOGGED: None,
-        DRIFTED: {**feedback_parameters, "feedback": feedback_config},
-    }
+    event_parameters = {LOGGED: None, DRIFTED: feedback_parameters | {"feedback": feedback_config}}
     return [
-        _event_trigger(dataset, event_name, "Collect the feedback of", event_parameters[event_name])
-        for event_name in event_parameters
+        _event_trigger(dataset, event_name, "Collect the feedback of", parameters)
+        for event_name, parameters in event_parameters.items()
     ]
 
 
@@ -367,6 +367,7 @@ detected, or if the champion is old. The challenger is promoted only if it is be
 
 Without new interactions nothing happens. Set `force` to retrain on few events, or on events that
 fail the checks."""
+_EXPIRE: Final = "Remove what is older than `privacy.retain_days` of the dataset's YAML."
 _COMPRESS: Final = """Compress the trained network for another objective: maximum loss of accuracy,
 latency of a query, and size of the file. Networks of earlier candidates are reused. The result is
 evaluated and promoted like any other model; since it is the champion's own network, it has to be
@@ -390,8 +391,7 @@ are scored; set `rescore_all` to score everybody. A promotion starts it, too.
 A cancelled or killed run continues after its last stored block of users."""
 _PROMOTE: Final = "Make a registered version the champion by hand, without the gate."
 _FORGET: Final = """Erase the users of a file (one id a line) from the lake, logs and all files made
-from their rows, and write a certificate. The file is removed at the end. Models are not changed:
-train anew to replace those that counted these users."""
+from their rows, and write a certificate. The file is removed at the end. Models stay."""
 _ROLL_BACK: Final = "Make the previous champion the champion again."
 
 

@@ -20,7 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.content.item_vectors import content_version, dataset_content
 from chronotope.content.labels.used_labels import with_predicted_category
-from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.escaping import markdown_rows, markdown_text
@@ -34,12 +33,11 @@ from chronotope.feedback.label_keys import anomalous_event_ids
 from chronotope.ingestion import (
     IngestBatch,
     NoiseConfig,
-    filter_noise,
     ingest,
     ingest_table,
     quarantine_lines,
 )
-from chronotope.ingestion.noise import COLUMNS, is_among
+from chronotope.ingestion.consent import select_events, without_private_columns
 from chronotope.ingestion.posted_rows import add_posted_rows, read_posted_items
 from chronotope.ingestion.source_batches import delivery_id, read_batches
 from chronotope.lake import Lake
@@ -63,6 +61,7 @@ from flows import dataset_lock_in_flow
 from flows.classify_items import classify_new_items
 from flows.embed_items import EmbedSettings, embed_content, has_content
 from flows.ingest_counts import no_events_stored, row_counts
+from flows.privacy.private_lake import open_private_lake
 
 _DOCS_ROWS: Final = 10_000
 """Number of rows shown in the data docs; the validation itself covers all rows."""
@@ -287,23 +286,21 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
         for table_name in table_names
         if table_name not in ("events", "item_labels", ITEM_CONTEXT_TABLE)
     }
+    if "users" in lake_tables:
+        lake_tables["users"] = without_private_columns(lake_tables["users"], dataset_spec.privacy)
     if "item_labels" in table_versions and "items" in lake_tables:
         lake_tables["items"] = with_predicted_category(lake_tables["items"], event_lake)
     anomalous_ids = anomalous_event_ids(dataset_spec, Workspace(settings.root))
-    columns = [*COLUMNS, c.EVENT_ID] if anomalous_ids else COLUMNS
-    noise_columns = event_lake.read("events", table_versions["events"], columns)
-    is_kept, noise = filter_noise(
-        noise_columns, settings.noise, is_among(noise_columns, anomalous_ids)
-    )
-    del noise_columns  # free the memory; the events are streamed
+    selection = select_events(event_lake, table_versions["events"], settings.noise, anomalous_ids)
     data_version = str(DataVersion(tuple(table_versions.items())))
     item_table = lake_tables.get("items")
     content = dataset_content(dataset_spec, event_lake, item_table)
     content_key = "" if content is None else f",content={content_version(event_lake)}"
+    content_key += selection.snapshot_key + dataset_spec.privacy.features_key
     if anomalous_ids:  # new labels make a new snapshot of the same events
         content_key += f",anomalous={hashlib.sha256(repr(anomalous_ids).encode()).hexdigest()}"
     built_snapshot = build_features(
-        event_lake.reader("events", table_versions["events"], None if is_kept.all() else is_kept),
+        event_lake.reader("events", table_versions["events"], selection.keep_mask),
         item_table,
         config=FeaturesConfig(
             items_are_places=dataset_spec.items_are_places,
@@ -326,7 +323,7 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
         data_version=data_version,
         n_users=built_snapshot.n_users,
         n_items=built_snapshot.n_items,
-        **asdict(noise),
+        **asdict(selection.noise),
     )
 
 
@@ -364,7 +361,7 @@ def publish_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapsh
 
 def _load_spec_and_lake(dataset: str, settings: IngestSettings) -> tuple[DatasetSpec, Lake]:
     dataset_spec = load_spec(dataset, conf_dir=settings.conf_dir, data_dir=settings.data_dir)
-    return dataset_spec, Lake(Workspace(settings.root).lake(dataset_spec.name))
+    return dataset_spec, open_private_lake(dataset_spec, settings.root)
 
 
 def _with_data_docs(

@@ -19,6 +19,7 @@ from chronotope.contracts.escaping import markdown_text
 from chronotope.scoring.config import ScoringConfig, ScoringProgress, ScoringResult
 from chronotope.scoring.progress import ProgressListener
 from chronotope.scoring.score_users import score_users as score_dataset_users
+from flows.privacy.secret_keys import provide_lake_keys
 
 _LISTENER: Final[ContextVar[ProgressListener | None]] = ContextVar("listener", default=None)
 """Further listener of the progress: the command line's, in whose process the flow runs."""
@@ -42,6 +43,7 @@ def score_users(
         dataset: Name of a dataset with a champion.
         scoring: Whom to score, how many items, as of when, and where to write a copy.
     """
+    provide_lake_keys(scoring.root, dataset)
     scoring_result = score_blocks(dataset, scoring)
     publish_scoring(scoring_result)
     return scoring_result

@@ -75,8 +75,9 @@ def train_model(
         ingestion: Location, reading and validation of the data; its root is ignored in favour
             of that of the settings.
     """
-    dataset_name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
-    with dataset_lock_in_flow(settings.workspace, dataset_name):
+    dataset_spec = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir)
+    settings = settings.for_groups_of(dataset_spec.privacy.min_group_users)
+    with dataset_lock_in_flow(settings.workspace, dataset_spec.name):
         return train_locked(dataset, settings, ingestion)
 
 

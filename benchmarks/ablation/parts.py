@@ -20,6 +20,7 @@ from chronotope.models.gate import GATE_SIZES
 from chronotope.models.kernels import KERNELS
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.prior_scores import PRIOR_NAMES
+from chronotope.models.repeat_features import N_RETURN_FEATURES
 from chronotope.training import lightning_module, recommender
 
 Change = Callable[[ChronotopeNet], object]
@@ -104,6 +105,12 @@ def without_whole_past(net: ChronotopeNet) -> None:
     drop_inputs(net.repeat_head.mix_kernels, range(N_KERNELS, N_KERNELS + N_COUNTS))
 
 
+def without_return_features(net: ChronotopeNet) -> None:
+    """Remove the return features, the last inputs of the layer over the item features."""
+    layer = net.repeat_head.mix_features
+    drop_inputs(layer, range(layer.in_features - N_RETURN_FEATURES, layer.in_features))
+
+
 def without_return_gate(net: ChronotopeNet) -> None:
     """Score returns like discoveries: the whole prior score and no bonus."""
     fix_outputs(gate_out(net), [AT_RETURN], 1.0)
@@ -172,6 +179,10 @@ PARTS: Final[dict[str, Part]] = {
     ),
     "item_features": Part(
         "item features of the repeat head", (silent("repeat_head.item_features"),)
+    ),
+    "return_features": Part(
+        "age, interval and shares of items and categories in the repeat head",
+        (without_return_features,),
     ),
     "prior_popularity": Part(
         "popularity, all time and last week", (without_priors(PRIOR_GROUPS["prior_popularity"]),)

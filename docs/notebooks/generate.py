@@ -1,7 +1,8 @@
 """Pages of the notebooks: each script in Jupytext's percent format is run, and its outputs shown.
 
 A gen-files script of the site. A cell ends with an expression that is shown as Jupyter would: as
-PNG, HTML or text. An error of a cell fails the build.
+PNG, HTML or text. An error of a cell fails the build. A notebook whose header names a package that
+it ``requires`` is shown without outputs where the package is not installed.
 """
 
 import ast
@@ -13,11 +14,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 HERE: Final = Path(__file__).parent
 _CELL: Final = re.compile(r"^# %%(?P<markdown> \[markdown\])?.*\n", re.MULTILINE)
+
+
+_REQUIRES: Final = re.compile(r"^#   requires: (\w+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +93,22 @@ def shown(value: Any) -> str:
     return f"```text\n{value!r}\n```"
 
 
+def missing_package(script: str) -> str | None:
+    """Package that a notebook requires and that is not installed; None if there is none."""
+    required = _REQUIRES.search(script)
+    return required[1] if required and find_spec(required[1]) is None else None
+
+
 def page(script: str) -> str:
     """Markdown page of a notebook: its text, code and outputs."""
+    missing = missing_package(script)
+    if missing:
+        note = f"*Without outputs: `{missing}` is not installed where this page was made.*"
+        first, *rest = (
+            cell.source if cell.is_markdown else f"```python\n{cell.source}\n```"
+            for cell in read_cells(script)
+        )
+        return "\n\n".join([first, note, *rest]) + "\n"
     names: dict[str, Any] = {"__name__": "__notebook__"}
     blocks = []
     for cell in read_cells(script):

@@ -12,6 +12,7 @@ from chronotope.erasure import forget_users as erase_users
 from chronotope.registry.champion import require_dataset
 from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.scoring.users_file import read_users_file
+from flows.privacy.secret_keys import provide_lake_keys
 
 
 class ErasureSettings(BaseModel):
@@ -38,6 +39,7 @@ def forget_users(dataset: str, settings: ErasureSettings) -> Certificate:
         settings: The users, and where the installation is.
     """
     require_dataset(settings.root, dataset)
+    provide_lake_keys(settings.root, dataset)
     user_ids = read_users_file(settings.users_file).user_ids
     certificate = erase_users(settings.root, dataset, user_ids)
     settings.users_file.unlink()

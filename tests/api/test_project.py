@@ -1,17 +1,29 @@
 """From a notebook to a project: a dataset of the flows, a version that the service serves."""
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import chronotope as ct
 from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.loading import load_spec
+from chronotope.feedback.config import FeedbackConfig
 from chronotope.inference.recommend import recommend
 from chronotope.ingestion.source_batches import read_batches
+from chronotope.lake.interaction_log import Interaction, InteractionLog
+from chronotope.pipelines.run_dir import read_settings, write_settings
+from chronotope.pipelines.settings import TrainSettings
+from chronotope.runtime.engine import EngineConfig
+from chronotope.runtime.workspace import Workspace
 from chronotope.serving.api.app import create_app
 from chronotope.serving.settings import ServeSettings
+from flows import without_heartbeat
+from flows.collect_feedback import collect_feedback
+from flows.ingest_events import IngestSettings
+from tests.api.conftest import COLUMNS
 from tests.serving.town import LocalClient
 
 
@@ -39,8 +51,6 @@ def test_the_flow_reads_the_same_events_from_the_yaml(log: ct.Log, project: Path
 
 
 def test_refused_rows_come_along(frame: object, project: Path) -> None:
-    import pandas as pd
-
     broken = pd.DataFrame({"u": [1, 1, None], "i": ["a", "b", "a"], "t": ["2024-03-01"] * 3})
     small = ct.Log.from_frame(broken, user="u", item="i", time="t")
     assert len(small.to_dataset("small").quarantine()) == 1
@@ -89,3 +99,47 @@ def test_api_command_and_service_give_equal_scores_for_a_version(
     assert model.recommend(user, moment)["probability"].tolist() == pytest.approx(
         probabilities, abs=1e-5
     )
+
+
+def quick(settings: TrainSettings) -> TrainSettings:
+    """The same settings with one candidate of the compression and few targets."""
+    fields = settings.model_dump()
+    fields["compression"] |= {"variants": ["int8_tables"], "pruned_units": 0.0}
+    return TrainSettings.model_validate(fields | {"max_holdout_targets": 200})
+
+
+@pytest.mark.slow
+def test_feedback_retrains_the_dataset_of_a_notebook(
+    frame: pd.DataFrame, project: Path, prefect: None
+) -> None:
+    """Registered by hand, it is succeeded by what the flow learns from later events."""
+    visits = frame.sort_values("occurred_at")
+    known, later = visits.iloc[:4_000], visits.iloc[4_000:5_000]
+    cafe = ct.Log.from_frame(known, **COLUMNS).to_dataset("cafe")
+    ct.Recommender(transfer_epochs=0, history_len=16).fit(cafe).register(promote=True)
+    (run_dir,) = Workspace(project).runs("cafe").glob("api-*")
+    write_settings(run_dir, quick(read_settings(run_dir, project)))
+    payloads = [
+        {"user_id": str(user), "item_id": item, "occurred_at": moment.isoformat()}
+        for user, item, moment in later.itertuples(index=False)
+    ]
+    with closing(InteractionLog(Workspace(project).interactions("cafe"))) as log:
+        log.append(
+            [
+                Interaction(key=f"k{seq}", kind="event", payload=payload)
+                for seq, payload in enumerate(payloads)
+            ]
+        )
+    with without_heartbeat():
+        result = collect_feedback(
+            "cafe",
+            FeedbackConfig(min_rows=100),
+            IngestSettings(root=project, data_docs=False),
+            EngineConfig(),
+        )
+    assert result.intake.n_new == len(later)
+    assert (result.decision.action, result.decision.mode) == ("retrain", "warm")
+    assert result.promotion is not None
+    assert (result.promotion.version, result.promotion.previous) == ("2", "1")
+    served = ct.Recommender.from_registry(cafe, "2")
+    assert len(served.recommend(cafe.users()[0])) == 10

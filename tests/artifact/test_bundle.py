@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from chronotope.artifact.bundle import (
@@ -49,7 +50,14 @@ def sealed(folder: Path) -> Path:
 def test_vocabulary_survives_the_round_trip(tmp_path: Path) -> None:
     words = read_vocabulary(sealed(tmp_path))
     assert words.items.index(["i03", "nowhere"]).tolist() == [4, 0]
-    assert words.users.size == sample_catalog().users.size
+
+
+def test_a_bundle_names_no_user(tmp_path: Path) -> None:
+    folder, users = sealed(tmp_path), sample_catalog().users
+    assert read_vocabulary(folder).users.size == 1  # the unknown one
+    assert read_manifest(folder).n_users == users.size - 1
+    texts = pq.read_table(folder / CATALOG)["id"].to_pylist()
+    assert not set(texts) & set(users.ids.to_pylist())
 
 
 def test_a_touched_file_is_refused(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_a_user_signs_in_once_and_runs_a_flow_by_its_form(installation: Installa
         wait(browser, "document.querySelector('input[type=password]')")
         field = browser.find_element("css selector", "input[type=password]")
         field.send_keys(installation.password, "\n")
-        wait(browser, "document.body.innerText.includes('16 Deployments')")
+        wait(browser, "document.body.innerText.includes('17 Deployments')")
         known = installation.call("GET", "/deployments/name/ingest-events/town")["id"]
         press(browser, f"//a[contains(@href, 'deployment/{known}')]")
         choose(browser, "Custom run", of="Run")

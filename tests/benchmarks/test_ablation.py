@@ -28,6 +28,7 @@ from chronotope.models.network import ChronotopeNet
 from chronotope.models.prior_scores import PRIOR_NAMES
 from chronotope.models.priors import count_priors
 from chronotope.models.query_context import N_CONTEXT
+from chronotope.models.repeat_features import N_RETURN_FEATURES
 from chronotope.testing.recommender_suite import sample_catalog, sample_log
 from chronotope.training import lightning_module
 
@@ -72,6 +73,13 @@ def test_the_weights_of_what_is_off_do_not_matter(part: str) -> None:
     priors = [PRIORS_START + PRIOR_NAMES.index(name) for name in PRIOR_GROUPS.get(part, ())]
     gate_out(net).bias.data[kernels + priors] += 5.0
     net.repeat_head.mix_kernels.weight.data[:, kernels] += 5.0
+    np.testing.assert_array_equal(scores(net), before)
+
+
+def test_the_weights_of_the_return_features_do_not_matter_without_them() -> None:
+    net = built("return_features")
+    before = scores(net)
+    net.repeat_head.mix_features.weight.data[:, -N_RETURN_FEATURES:] += 5.0
     np.testing.assert_array_equal(scores(net), before)
 
 

@@ -54,6 +54,14 @@ class TestRealStream:
         at = stream.targets
         assert (stream.log.occurred_s[at] >= base_end[stream.log.user_idx[at]]).all()
 
+    def test_development_and_final_targets_are_apart(self, stream: next_place.Stream) -> None:
+        development, final = (
+            next_place.some_targets(stream, part).targets for part in ("development", "final")
+        )
+        assert (len(development), len(final)) == (14_632, 29_262)
+        assert not np.isin(development, final).any()
+        assert next_place.some_targets(stream, "all") is stream
+
     def test_user_counts_repeat_known_accuracy(self, tmp_path: Path) -> None:
         out = tmp_path / "rows.json"
         next_place.main(["--data", str(DATA_ROOT), "--models", "user_counts", "--json", str(out)])

@@ -12,7 +12,7 @@ from chronotope.lake.prediction_table import KEEP_VERSIONS_H
 from chronotope.scoring.batch_scorer import TIE_GAP
 from chronotope.scoring.config import ScoringConfig
 from chronotope.scoring.staging import RESUME_WITHIN
-from flows.deployments import BEFORE_MORNING
+from flows.deployments import CRON_BY_SLUG
 
 PROJECT = Path(__file__).parents[2]
 PAGE = (PROJECT / "docs" / "batch-predictions.md").read_text(encoding="utf-8")
@@ -48,7 +48,7 @@ def test_numbers_of_the_page_are_those_of_the_code() -> None:
     assert "after a week" in PAGE
     assert KEEP_VERSIONS_H == 168
     assert "runs at 4:00 UTC" in PAGE
-    assert BEFORE_MORNING == "0 4 * * *"
+    assert CRON_BY_SLUG["before-morning"] == "0 4 * * *"
 
 
 def test_the_suite_has_the_rules_of_the_page() -> None:

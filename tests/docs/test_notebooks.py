@@ -22,9 +22,12 @@ MAX_LINES, MAX_CPU_S = 8, 60.0
 def test_a_notebook_runs_from_top_to_bottom(
     script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    source = script.read_text(encoding="utf-8")
+    if package := PAGES["missing_package"](source):
+        pytest.skip(f"{package} is not installed: pip install chronotope[demo]")
     monkeypatch.chdir(tmp_path)
     start_s = time.process_time()
-    page = PAGES["page"](script.read_text(encoding="utf-8"))
+    page = PAGES["page"](source)
     assert time.process_time() - start_s < MAX_CPU_S
     assert page.startswith("# ")
     assert "<table" in page
@@ -48,6 +51,13 @@ def test_eight_lines_lead_from_a_frame_to_ten_items_and_a_table(
     shown = capsys.readouterr().out
     assert len(names["model"].recommend(names["log"].users()[0], k=10)) == 10
     assert all(name in shown for name in ("chronotope", "popularity", "user_counts", "ease"))
+
+
+def test_a_notebook_without_its_package_is_shown_without_outputs() -> None:
+    script = "# ---\n#   requires: no_such_package\n# ---\n# %% [markdown]\n# # A\n# %%\n1 + 1\n"
+    page = PAGES["page"](script)
+    assert page.startswith("# A\n\n*Without outputs: `no_such_package`")
+    assert page.endswith("```python\n1 + 1\n```\n")
 
 
 def test_cells_are_text_or_code_and_the_last_expression_is_shown() -> None:

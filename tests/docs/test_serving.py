@@ -46,7 +46,7 @@ def test_every_command_is_answered(answers: list[dict[str, Any]]) -> None:
     assert explained["reason"] == "follows i02"
     assert explained["why"]
     assert (item["id"], item["similar"]) == ("i03", [])  # its items have no content
-    assert kept == {"n_received": 1, "n_new": 1, "n_unknown_items": 0}
+    assert kept == {"n_received": 1, "n_new": 1, "n_unknown_items": 0, "n_not_stored": 0}
     assert (stored["n_new"], stored["items"]) == (1, ["/new-items/i99"])
     assert became["state"] == "waiting"  # the town's graph was made by hand
 

@@ -19,7 +19,7 @@ from chronotope.erasure import forget_users, stored_rows
 from chronotope.erasure.derived_files import files_that_name
 from chronotope.ingestion import IngestBatch, ingest
 from chronotope.lake import Interaction, InteractionLog, Lake
-from chronotope.lake.erased_users import read_erased_users
+from chronotope.lake.privacy import read_user_list
 from chronotope.runtime.workspace import Workspace
 
 ANN, BOB = "ann-o'hara-77", "bob-of-the-hill"
@@ -117,7 +117,7 @@ def test_the_certificate_names_nobody(root: Path) -> None:
     certificate = forget_users(root, "cafe", [ANN])
     text = (root / certificate.path).read_text()
     assert ANN not in text
-    erased_users = read_erased_users(Lake(Workspace(root).lake("cafe")))
+    erased_users = read_user_list(Lake(Workspace(root).lake("cafe")), "erased_users")
     assert erased_users is not None
     assert json.loads(text)["user_digests"] == [erased_users.digest(ANN)]
     assert certificate.models == ()
@@ -180,7 +180,7 @@ def test_an_id_that_nothing_is_stored_of_costs_nothing(root: Path) -> None:
         forget_users(root, "cafe", ["ann-o'hara-78"])
     assert lake.dataset("events", 0).count_rows() == 2  # the first version is still there
     assert (Workspace(root).features("cafe") / "0a1b").exists()
-    assert read_erased_users(lake) is None
+    assert read_user_list(lake, "erased_users") is None
 
 
 def test_a_user_who_is_in_the_log_alone_is_erased(root: Path) -> None:

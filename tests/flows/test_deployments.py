@@ -32,9 +32,11 @@ from flows.compress_model import compress_model
 from flows.deployments import deployments, main, own_folders
 from flows.embed_items import embed_items
 from flows.erasure.forget_users import forget_users
+from flows.federated.federated_train import federated_train
 from flows.ingest_events import IngestSettings, ingest_events
 from flows.monitor_drift import monitor_drift
 from flows.pretrain_model import pretrain_model
+from flows.privacy.expire_data import expire_data
 from flows.score_users import score_users
 from flows.synthesis.synthesise_log import synthesise_log
 from flows.train_model import train_model
@@ -46,6 +48,7 @@ FLOWS = (
     classify_items,
     train_model,
     pretrain_model,
+    federated_train,
     train_anomaly,
     collect_feedback,
     monitor_drift,
@@ -55,6 +58,7 @@ FLOWS = (
     synthesise_log,
     promote_model,
     roll_back_model,
+    expire_data,
     forget_users,
 )
 
@@ -91,6 +95,7 @@ def test_schedules_are_nightly_and_weekly_and_can_be_paused(
     assert crons.pop("collect-feedback") == [("0 3 * * *", "UTC", scheduled)]
     assert crons.pop("monitor-drift") == [("0 2 * * *", "UTC", scheduled)]
     assert crons.pop("score-users") == [("0 4 * * *", "UTC", scheduled)]
+    assert crons.pop("expire-data") == [("0 5 * * *", "UTC", scheduled)]
     assert crons.pop("train-anomaly") == [("0 6 * * 0", "UTC", scheduled)]
     assert crons.pop("train-model") == [("0 1 * * 0", "UTC", scheduled)]
     assert set(map(len, crons.values())) == {0}

@@ -111,3 +111,25 @@ def test_what_was_acknowledged_before_a_kill_is_there(tmp_path: Path) -> None:
     wanted = {f"{json.loads(line)}.{m}" for line in acknowledged for m in range(3)}
     assert wanted <= set(keys)
     assert len(keys) == len(set(keys)) <= len(wanted) + 3
+
+
+def test_an_erased_user_is_not_logged_again(tmp_path: Path) -> None:
+    """Not even by a service that does not know of the erasure yet."""
+    from chronotope.erasure.stored_rows import erase_logged_records
+    from chronotope.lake.privacy import UserList
+    from chronotope.runtime.workspace import Workspace
+
+    workspace, erased_users = Workspace(tmp_path), UserList("0a" * 32, frozenset())
+    database_path = workspace.interactions("cafe")
+    records = [
+        Interaction(key=user_id, kind="event", payload={"user_id": user_id})
+        for user_id in ("ann-of-the-hill", "bob-of-the-dale")
+    ]
+    with closing(InteractionLog(database_path)) as service_log:
+        assert service_log.append(records) == 2
+        erasures = list(erase_logged_records(workspace, "cafe", ["ann-of-the-hill"], erased_users))
+        assert erasures[0].n_removed == 1
+        assert service_log.append(records) == 0
+        assert [record.key for record in service_log.read(0, 9)] == ["bob-of-the-dale"]
+    files = database_path.parent.glob("interactions.db*")
+    assert b"ann-of-the-hill" not in b"".join(path.read_bytes() for path in files)

@@ -1,6 +1,6 @@
 """Catalogue of items from a user's data frame."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -9,9 +9,11 @@ import pyarrow as pa
 from chronotope.api import html
 from chronotope.api.logs.frames import Frame, read_columns
 from chronotope.contracts import columns as c
-from chronotope.contracts.errors import SchemaError
+from chronotope.contracts.errors import ConfigError, SchemaError
 from chronotope.contracts.schemas import ITEMS
+from chronotope.datasets.content_spec import ItemTableSpec
 from chronotope.datasets.parsing import as_numbers
+from chronotope.datasets.spec import DatasetSpec
 from chronotope.datasets.values.id_texts import id_texts, utf8_texts
 
 _SHOWN_ROWS = 5
@@ -23,9 +25,11 @@ class ItemCatalog:
 
     Attributes:
         rows: The columns of ``contracts.schemas.ITEMS``, then the attributes as text.
+        table_spec: Columns, and what is encoded of them; None for rows of a dataset's own YAML.
     """
 
     rows: pa.Table
+    table_spec: ItemTableSpec | None = None
 
     @classmethod
     def from_frame(
@@ -39,6 +43,8 @@ class ItemCatalog:
         lat: str | None = None,
         lon: str | None = None,
         attributes: Mapping[str, str] | None = None,
+        content: Sequence[str] = (),
+        encoder: str = "tfidf",
     ) -> Self:
         """Read a catalogue; rows are checked when a log is built with it.
 
@@ -51,8 +57,13 @@ class ItemCatalog:
             lat: Column of the latitude, degrees WGS 84.
             lon: Column of the longitude, degrees WGS 84.
             attributes: Further text columns: name to column.
+            content: What of it is encoded, so that items without an event are ranked by what they
+                are: ``title``, ``text``, ``category`` or names of attributes.
+            encoder: ``tfidf``, fitted on the catalogue; ``minilm`` or ``e5``, pretrained; or the
+                path of an ONNX file with a tokenizer.json beside it.
 
         Raises:
+            ConfigError: ``content`` names what the catalogue does not have.
             SchemaError: A column is missing, occurs twice, or mixes types.
             NotEnoughData: The frame has no rows.
         """
@@ -78,7 +89,18 @@ class ItemCatalog:
                 received=f"{item_ids.texts.null_count:,} rows: {refusal_reasons}",
                 way_out=f"Drop them, as with df.dropna(subset=[{item!r}])",
             )
-        return cls(pa.table(_typed_columns(raw_rows, item_ids.texts, attributes or {})))
+        item_rows = pa.table(_typed_columns(raw_rows, item_ids.texts, attributes or {}))
+        return cls(item_rows, _content_spec(column_map, content, encoder) if content else None)
+
+    def described(self, dataset_spec: DatasetSpec) -> DatasetSpec:
+        """The dataset with the content of these items.
+
+        Args:
+            dataset_spec: The dataset.
+        """
+        if self.table_spec is None:
+            return dataset_spec
+        return dataset_spec.model_copy(update={"items": self.table_spec})
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -103,6 +125,31 @@ class ItemCatalog:
         return html.card(
             repr(self), html.table(shown_columns, shown_cells, n_text=len(shown_columns))
         )
+
+
+def _content_spec(
+    column_map: Mapping[str, str], content: Sequence[str], encoder: str
+) -> ItemTableSpec:
+    """Specification of a catalogue whose texts are encoded."""
+    unknown_names = [name for name in content if name not in column_map or name == c.ITEM_ID]
+    if isinstance(content, str) or unknown_names:
+        raise ConfigError(
+            "content lists parts of the catalogue that are texts",
+            received=content if isinstance(content, str) else ", ".join(unknown_names),
+            way_out=f"Name some of {', '.join(list(column_map)[1:]) or 'title and text'}, which "
+            "the call passes",
+        )
+    contract_names = [name for name in column_map if name in ITEMS.names]
+    attribute_names = [name for name in column_map if name not in ITEMS.names]
+    return ItemTableSpec.model_validate(
+        {
+            "format": "parquet",
+            "path": "items.parquet",
+            "columns": {name: name for name in contract_names},
+            "attributes": {name: name for name in attribute_names},
+            "content": {"text": {"columns": list(content), "encoder": encoder}},
+        }
+    )
 
 
 def _shown(cell_value: object) -> str:

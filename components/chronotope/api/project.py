@@ -161,12 +161,17 @@ def _yaml_content(
     if item_rows is not None:
         contract_names = [name for name in ITEMS.names if name in item_rows.column_names]
         other_names = [name for name in item_rows.column_names if name not in contract_names]
-        yaml_content["items"] = {
+        item_fields: dict[str, object] = {
             "format": "parquet",
             "path": "items.parquet",
             "columns": {name: name for name in contract_names},
             "attributes": {name: name for name in other_names},
         }
+        item_spec = log.spec.items
+        if item_spec is not None and item_spec.content is not None:
+            content_fields = item_spec.content.model_dump(mode="json", exclude_unset=True)
+            item_fields["content"] = content_fields
+        yaml_content["items"] = item_fields
     return yaml_content
 
 

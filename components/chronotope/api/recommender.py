@@ -379,7 +379,7 @@ class NextEventRecommender:
         card_rows = [
             ("family", bundle_manifest.name),
             ("items", f"{bundle_vocabulary.items.size - 1:,}"),
-            ("users in training", f"{bundle_vocabulary.users.size - 1:,}"),
+            ("users in training", f"{bundle_manifest.n_users:,}"),
             ("events of a history read", f"{bundle_manifest.history_len:,}"),
             ("trained until", utc_text(bundle_manifest.trained_until_s)),
             ("start", str(self.training_config.init)),

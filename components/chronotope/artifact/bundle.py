@@ -4,7 +4,8 @@ Inference needs numpy, pyarrow and ONNX Runtime only; no file holds a pickle::
 
     model.onnx       raw history to scores
     manifest.json    names, sizes, data version, digests of the other files, its own checksum
-    catalog.parquet  ids of users, items, places and categories, one row each; titles of items
+    catalog.parquet  ids of items, places and categories, one row each; titles of items. Users
+                     are in no file of a bundle: the graph reads histories
     content_axes.npz where items have content: turns vectors of a new item into a row of the graph
     items.npz        large catalogues only: codes of the items (``item_index``)
     residuals.npy    optional beside it: quantisation residuals of the items (``residuals``)
@@ -62,6 +63,7 @@ class Manifest(BaseModel):
         (), description="Columns of the item context that the graph reads, with their levels."
     )
     trained_until_s: int = Field(description="UTC seconds of the last training event.")
+    n_users: int = Field(0, ge=0, description="Number of users it was trained on.")
     digests: dict[str, str] = Field(description="SHA-256 of each other file.")
 
     @property
@@ -78,7 +80,8 @@ class Vocabulary:
     """External ids of a bundle, and the titles of its items.
 
     Attributes:
-        users, items, places: Ids by index.
+        users: Ids of users by index; none in a bundle, whose graph reads no user.
+        items, places: Ids by index.
         titles: Titles of the items.
         categories: Categories by index; none in a bundle of an earlier version.
         origin_deg: Mean latitude and longitude of the items, the origin of the graph's plane;
@@ -109,7 +112,8 @@ def write_bundle(bundle_dir: Path, catalog: Catalog, **manifest_fields: object) 
     for file_path in file_paths:
         sync_file(file_path)  # durable before the manifest refers to it
     digests = {file_path.name: _file_digest(file_path) for file_path in file_paths}
-    bundle_manifest = Manifest.model_validate({**manifest_fields, "digests": digests})
+    counted_fields = {"n_users": catalog.users.size - 1, "digests": digests}
+    bundle_manifest = Manifest.model_validate({**manifest_fields, **counted_fields})
     write_json(bundle_dir / MANIFEST, bundle_manifest.model_dump(mode="json"))
     return bundle_manifest
 
@@ -127,7 +131,6 @@ def _vocabulary_table(catalog: Catalog) -> pa.Table:
     n_items = catalog.items.size - 1
     item_titles = list(catalog.item_title[1:]) if len(catalog.item_title) else [""] * n_items
     id_maps = {
-        "user": catalog.users,
         "item": catalog.items,
         "place": catalog.places,
         "category": catalog.categories,
@@ -220,7 +223,7 @@ def read_vocabulary(bundle_dir: Path) -> Vocabulary:
         return IdMap(pa.concat_arrays([pa.array([], pa.string()), *id_column.chunks]))
 
     return Vocabulary(
-        id_map("user"),
+        IdMap(pa.array([], pa.string())),
         id_map("item"),
         id_map("place"),
         ["", *rows_of_kind("item")["title"].to_pylist()],

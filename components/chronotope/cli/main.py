@@ -18,6 +18,7 @@ from chronotope.cli.demo import demo
 from chronotope.cli.doctor import doctor
 from chronotope.cli.embed import embed
 from chronotope.cli.erasure.forget import forget
+from chronotope.cli.erasure.opt_out import opt_out
 from chronotope.cli.experiment import experiment
 from chronotope.cli.explanations.explain import explain
 from chronotope.cli.federated.federate import federate
@@ -27,6 +28,8 @@ from chronotope.cli.init import init
 from chronotope.cli.monitor import monitor
 from chronotope.cli.output.error_report import DEBUG, ReportingCommand, ReportingGroup
 from chronotope.cli.pretraining.pretrain import pretrain
+from chronotope.cli.privacy.group import pseudonyms
+from chronotope.cli.privacy.retain import retain
 from chronotope.cli.recommend import recommend
 from chronotope.cli.report import report
 from chronotope.cli.score import score
@@ -68,6 +71,8 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     history,
     report,
     forget,
+    opt_out,
+    retain,
     up,
     doctor,
 )
@@ -75,6 +80,7 @@ for _command in _COMMANDS:
     app.command(cls=ReportingCommand)(_command)
 app.add_typer(anomalies, name="anomalies")
 app.add_typer(audit, name="audit")
+app.add_typer(pseudonyms, name="pseudonyms")
 
 
 def _show_version(is_requested: bool) -> None:

@@ -68,8 +68,8 @@ def recommend(
     Only events before the request time are used.
     """
     with run_command(f"Asking the champion of {dataset}") as console:
-        user_id = _only_user(user, user_option)
-        instant = parse_moment(request_time)
+        user_id, instant = _only_user(user, user_option), parse_moment(request_time)
+        _provide_keys(root, dataset)
         from chronotope.inference.recommend import recommend as recommend_items
         from chronotope.inference.request import RecommendOptions
 
@@ -89,6 +89,12 @@ def recommend(
         print_json(asdict(recommendation) | {"request_time": iso_time})
     else:
         _show(console, recommendation)
+
+
+def _provide_keys(root: Path, dataset: str) -> None:
+    from flows.privacy.secret_keys import provide_lake_keys
+
+    provide_lake_keys(root, dataset)
 
 
 def _only_user(argument: str | None, option: str | None) -> str:

@@ -96,7 +96,9 @@ def _config(option_values: dict[str, Any]) -> "ScoringConfig":
 
 def _plan(dataset: str, scoring_config: "ScoringConfig") -> "ScoringResult":
     from chronotope.scoring.score_users import plan_scoring
+    from flows.privacy.secret_keys import provide_lake_keys
 
+    provide_lake_keys(scoring_config.root, dataset)
     return plan_scoring(dataset, scoring_config)
 
 

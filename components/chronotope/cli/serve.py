@@ -107,6 +107,9 @@ def serve(
         from chronotope.registry.champion import require_dataset
 
         require_dataset(root, dataset)
+        from flows.privacy.secret_keys import provide_lake_keys
+
+        provide_lake_keys(root, dataset)
         from chronotope.experiments.experiment import Exploration, read_experiment
         from chronotope.serving.server import bind
         from chronotope.serving.server import serve as run_server

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from chronotope.contracts import columns as c
 from chronotope.contracts.event_bounds import MAX_TEXT_BYTES, MAX_UTC_OFFSET_MIN
 from chronotope.contracts.id_rules import MISSING, NOT_UTF8
-from chronotope.contracts.ids import event_ids
+from chronotope.contracts.ids import event_ids, xor_with_digests
 from chronotope.contracts.schemas import EVENTS
 from chronotope.datasets.occurrences import OccurrenceCounter
 from chronotope.datasets.parsing import as_instants, as_numbers, is_textual
@@ -20,6 +20,7 @@ from chronotope.datasets.spec import DatasetSpec
 from chronotope.datasets.text_options import TextOptions
 from chronotope.datasets.values.id_texts import id_texts, text_errors, utf8_texts
 from chronotope.datasets.values.numbers import MISSING_NUMBER_WORDS, number_hint
+from chronotope.datasets.values.private_rows import PrivateRows
 from chronotope.datasets.values.time_hints import unread_reasons
 from chronotope.spacetime.cells import cell_names, h3_cells
 from chronotope.spacetime.clock import utc_offsets
@@ -44,9 +45,11 @@ class NormalisedBatch:
         dropped: Number of rows dropped by each filter of ``keep``.
         missing_numbers: Number of values by column that state that a number is missing, such as
             NULL, NaN or a dash.
+        raw: The batch as read, in the form in which refused rows may be stored.
     """
 
     rows: pa.Table
+    raw: pa.Table
     refused: pa.Table
     row_positions: npt.NDArray[np.int64]
     dropped: dict[str, int] = field(default_factory=dict)
@@ -97,10 +100,8 @@ def normalise(
         is_refused |= reason_mask
     row_positions = np.flatnonzero(~is_refused)
     good_rows = converted_rows.take(pa.array(row_positions)) if is_refused.any() else converted_rows
-    row_ids = event_ids([good_rows[column_name] for column_name in dataset_spec.identity_columns])
-    if occurrences is not None and dataset_spec.has_occurrences:
-        row_ids = occurrences.distinct_ids(row_ids)
-    good_rows = good_rows.set_column(0, EVENTS.field(c.EVENT_ID), row_ids)
+    private_rows = PrivateRows.of(dataset_spec.privacy, dataset_spec.name)
+    good_rows = _with_row_ids(dataset_spec, private_rows.stored(good_rows), occurrences)
     # After the ids are computed: they must not depend on the resolution.
     if dataset_spec.cell_resolution is not None:
         good_rows = _with_cell_places(good_rows, dataset_spec.cell_resolution)
@@ -108,11 +109,38 @@ def normalise(
         good_rows = _with_coarse_coordinates(good_rows, dataset_spec.coordinate_decimals)
     return NormalisedBatch(
         rows=good_rows,
+        raw=private_rows.stored_raw(raw_rows, text_options),
         refused=_refused_table(batch_conversion.refusals, is_refused, filtered_rows.row_positions),
         row_positions=filtered_rows.row_positions[row_positions],
         dropped=filtered_rows.dropped,
         missing_numbers=batch_conversion.missing_numbers,
     )
+
+
+def _with_row_ids(
+    dataset_spec: DatasetSpec, good_rows: pa.Table, occurrences: OccurrenceCounter | None
+) -> pa.Table:
+    """Rows with their event ids."""
+    if not dataset_spec.has_occurrences:
+        occurrences = None
+    row_ids = _row_ids(dataset_spec, good_rows, occurrences)
+    return good_rows.set_column(0, EVENTS.field(c.EVENT_ID), row_ids)
+
+
+def _row_ids(
+    dataset_spec: DatasetSpec, good_rows: pa.Table, occurrences: OccurrenceCounter | None
+) -> pa.StringArray:
+    """Event id of each row; the pseudonym of its user can be replaced in it, by a rotation."""
+    identity = dataset_spec.identity_columns
+    if dataset_spec.privacy.pseudonyms is None:
+        row_ids = event_ids([good_rows[column_name] for column_name in identity])
+        return row_ids if occurrences is None else occurrences.distinct_ids(row_ids)
+    user_ids = good_rows[c.USER_ID]
+    other_columns = [name for name in identity if name != c.USER_ID] or [c.EVENT_TYPE]
+    base_ids = event_ids([good_rows[column_name] for column_name in other_columns])
+    if occurrences is not None:
+        base_ids = occurrences.distinct_ids(xor_with_digests(base_ids, user_ids), base_ids)
+    return xor_with_digests(base_ids, user_ids)
 
 
 def _with_cell_places(good_rows: pa.Table, resolution: int) -> pa.Table:

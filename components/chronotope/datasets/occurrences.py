@@ -29,21 +29,25 @@ class OccurrenceCounter:
         # Sorted runs of geometrically growing size, so that each key is merged log(n) times.
         self._runs: list[tuple[_UInt64s, _Counts]] = []
 
-    def distinct_ids(self, row_ids: pa.StringArray) -> pa.StringArray:
+    def distinct_ids(
+        self, row_ids: pa.StringArray, base_ids: pa.StringArray | None = None
+    ) -> pa.StringArray:
         """Event ids that differ between repetitions; the first row of an id keeps it.
 
         Args:
             row_ids: Event ids of the next batch, in the order of the source.
+            base_ids: Ids that are made distinct instead of ``row_ids``, which are counted.
         """
         occurrence_numbers = self._count(digest_numbers(row_ids))
         is_repeated = occurrence_numbers > 0
+        base_ids = row_ids if base_ids is None else base_ids
         if not is_repeated.any():
-            return row_ids
+            return base_ids
         repeated_mask = pa.array(is_repeated)
         repeated_ids = event_ids(
-            [row_ids.filter(repeated_mask), pa.array(occurrence_numbers[is_repeated])]
+            [base_ids.filter(repeated_mask), pa.array(occurrence_numbers[is_repeated])]
         )
-        return pc.replace_with_mask(row_ids, repeated_mask, repeated_ids)
+        return pc.replace_with_mask(base_ids, repeated_mask, repeated_ids)
 
     def _count(self, keys: _UInt64s) -> _Counts:
         """Number of earlier rows with the same key, in this batch and in earlier ones."""

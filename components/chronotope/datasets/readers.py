@@ -21,6 +21,7 @@ from chronotope.datasets.spec import DatasetSpec
 from chronotope.datasets.table_spec import ContextTableSpec, FeedSpec, Format, TableSpec
 from chronotope.datasets.time_spec import TimeSpec
 from chronotope.datasets.values.id_texts import id_texts, text_errors, utf8_texts
+from chronotope.datasets.values.private_rows import PrivateRows
 
 _TABLE_BATCH_ROWS = 200_000
 _ID_COLUMNS = (c.USER_ID, c.ITEM_ID, c.PLACE_ID)
@@ -86,13 +87,14 @@ def read_users(dataset_spec: DatasetSpec, source_report: SourceReport | None = N
         source_report: As in ``read_events``.
 
     Returns:
-        ``user_id``, then the attributes as text.
+        ``user_id``, then the attributes as text; pseudonyms where the dataset has them.
 
     Raises:
         SourceError: The source is missing, empty, truncated or unreadable.
         SchemaError: Mapped columns are missing.
     """
-    return _read_table(dataset_spec.users, dataset_spec, USERS, source_report)
+    user_rows = _read_table(dataset_spec.users, dataset_spec, USERS, source_report)
+    return PrivateRows.of(dataset_spec.privacy, dataset_spec.name).stored(user_rows)
 
 
 def read_context_table(
@@ -269,6 +271,8 @@ def _stream(
     batch_rows: int,
     source_report: SourceReport | None,
 ) -> Iterator[pa.RecordBatch]:
+    if source_report is not None and dataset_spec.privacy.pseudonyms is not None:
+        source_report.hides_texts = True
     if table_spec.format is Format.SQL:
         return stream_query(table_spec, batch_rows=batch_rows)
     return stream_file(

@@ -18,6 +18,7 @@ from chronotope.datasets.table_spec import (
     TableSpec,
 )
 from chronotope.datasets.time_spec import FrozenModel, TimeSpec
+from chronotope.privacy import PrivacySettings
 from chronotope.spacetime.time_zones import zone
 
 ALL_COLUMNS: Final = "all"
@@ -110,6 +111,11 @@ class DatasetSpec(FrozenModel):
         description="Decimals of a degree to which coordinates of events are rounded before they "
         "are stored; 3 is about 0.1 km, 2 about 1 km. None stores them as they are",
     )
+    privacy: PrivacySettings = Field(
+        default=PrivacySettings(),
+        description="What is stored and shown of people: pseudonyms, coarser places and times, "
+        "retention, opt-out list, classes of columns",
+    )
     items_are_places: bool = Field(
         default=False,
         description="Whether items are places, as in check-in data, so that item_id is used as "
@@ -181,6 +187,7 @@ class DatasetSpec(FrozenModel):
             problem_texts.append("events.columns.utc_offset_min and local_zone exclude each other")
         if self.cell_resolution is not None and self.items_are_places:
             problem_texts.append("cell_resolution and items_are_places exclude each other")
+        problem_texts += _privacy_problems(self)
         if problem_texts:
             raise ValueError("; ".join(problem_texts))
         return self
@@ -223,6 +230,53 @@ class DatasetSpec(FrozenModel):
     def attribute_columns(self) -> tuple[str, ...]:
         """Names of the additional text columns of the events."""
         return () if self.events is None else tuple(self.events.attributes)
+
+
+def _privacy_problems(dataset_spec: DatasetSpec) -> list[str]:
+    """What contradicts the ``privacy`` block, or undoes it."""
+    privacy, problem_texts = dataset_spec.privacy, []
+    user_attributes = [] if dataset_spec.users is None else list(dataset_spec.users.attributes)
+    private_columns = [
+        *(c.SESSION_ID, *dataset_spec.context_columns, *dataset_spec.attribute_columns),
+        *user_attributes,
+    ]
+    problem_texts += [
+        f"privacy.columns: {column_name!r} is no context column or attribute of events or users"
+        for column_name in privacy.columns
+        if column_name not in private_columns
+    ]
+    numbers = [name for name in privacy.identifiers if name in dataset_spec.context_columns]
+    problem_texts += [
+        f"privacy.columns: the number {column_name!r} cannot be an identifier; list it under "
+        "attributes, as text"
+        for column_name in numbers
+    ]
+    problem_texts += [
+        f"known_before: {column_name!r} is sensitive; name it under privacy.sensitive_features, "
+        "or leave it out"
+        for column_name in dataset_spec.known_before
+        if column_name in privacy.no_features and column_name not in numbers
+    ]
+    if privacy.pseudonyms is not None:
+        problem_texts += [
+            f"identity: {column_name!r} is an identifier, whose pseudonym changes with the key; "
+            "leave it out"
+            for column_name in dataset_spec.identity_columns
+            if column_name in privacy.identifiers
+        ]
+        if dataset_spec.feedback is not None and c.USER_ID in dataset_spec.feedback.keep:
+            problem_texts.append(
+                "feedback.keep: user_id is a pseudonym by then; filter users in the query"
+            )
+    if privacy.h3_resolution is not None:
+        if dataset_spec.coordinate_decimals is not None:
+            problem_texts.append("coordinate_decimals and privacy.h3_resolution exclude each other")
+        if (dataset_spec.cell_resolution or 0) > privacy.h3_resolution:
+            problem_texts.append(
+                "cell_resolution is finer than privacy.h3_resolution: places would tell what the "
+                "coordinates do not"
+            )
+    return problem_texts
 
 
 _REQUIRED_EVENT_COLUMNS = (c.USER_ID, c.ITEM_ID, c.OCCURRED_AT)

@@ -3,14 +3,19 @@
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from chronotope.contracts.errors import StoreError
 from chronotope.erasure.certificate import StoreErasure
+from chronotope.lake import Lake
+from chronotope.lake.stored_objects import stored_objects
+from chronotope.runtime.durable_files import replacing
 from chronotope.runtime.workspace import Workspace
 
 _CHUNK_BYTES: Final = 1 << 20
+_DELIVERIES: Final = ("inbox", "feedback")
 _MIN_SEARCHED_CHARS: Final = 5
 """Shorter ids are words of any text, such as the number of an epoch."""
 
@@ -25,7 +30,23 @@ def remove_derived_files(workspace: Workspace, dataset: str) -> Iterator[StoreEr
     Raises:
         StoreError: A file cannot be removed.
     """
-    notes = {
+    for folder, note in derived_folders(workspace, dataset).items():
+        yield StoreErasure(
+            store=str(folder.relative_to(workspace.root)),
+            n_removed=_remove(folder),
+            unit="files",
+            note=note,
+        )
+
+
+def derived_folders(workspace: Workspace, dataset: str) -> dict[Path, str]:
+    """Folders of files that hold rows of a dataset, with what they are.
+
+    Args:
+        workspace: Folders of the installation.
+        dataset: Name of the dataset.
+    """
+    return {
         workspace.features(dataset): "Snapshots; the next ingestion builds one",
         workspace.runs(dataset): "Steps of trainings, finished or not; registered models stay",
         workspace.federation(dataset): "Snapshots of a client of federations; made again",
@@ -33,13 +54,22 @@ def remove_derived_files(workspace: Workspace, dataset: str) -> Iterator[StoreEr
         workspace.backfills(dataset): "Replayed periods",
         workspace.root / "data" / "docs" / dataset: "Validation results; made by each ingestion",
     }
-    for folder, note in notes.items():
-        yield StoreErasure(
-            store=str(folder.relative_to(workspace.root)),
-            n_removed=_remove(folder),
-            unit="files",
-            note=note,
-        )
+
+
+def remove_files_before(workspace: Workspace, before: datetime, *, dry_run: bool) -> StoreErasure:
+    """Remove logs, reports and repaired files that were last written before a time.
+
+    Args:
+        workspace: Folders of the installation.
+        before: The time.
+        dry_run: Count only.
+    """
+    old_files = [
+        path
+        for path in _files(_text_folders(workspace))
+        if path.stat().st_mtime < before.timestamp()
+    ]
+    return _remove_texts(() if dry_run else old_files, "", n_files=len(old_files))
 
 
 def remove_files_that_name(workspace: Workspace, user_ids: Sequence[str]) -> StoreErasure:
@@ -49,41 +79,108 @@ def remove_files_that_name(workspace: Workspace, user_ids: Sequence[str]) -> Sto
         workspace: Folders of the installation.
         user_ids: Ids of the users.
     """
+    named_files = list(files_that_name(_text_folders(workspace), user_ids))
+    note = f"Those that hold an id of {_MIN_SEARCHED_CHARS} characters or more as a word"
+    return _remove_texts(named_files, note)
+
+
+def remove_files_with_pseudonyms(workspace: Workspace, fingerprint: str) -> StoreErasure:
+    """Remove logs, reports and repaired files that hold a pseudonym by one key.
+
+    Args:
+        workspace: Folders of the installation.
+        fingerprint: Of the key.
+    """
+    prefix = f"pn-{fingerprint}-".encode()
+    pattern = re.compile(re.escape(prefix))
+    holding_files = [
+        path
+        for path in _files(_text_folders(workspace))
+        if _holds(path, pattern, overlap=len(prefix))
+    ]
+    return _remove_texts(holding_files, "Those that hold a pseudonym by the earlier key")
+
+
+def _text_folders(workspace: Workspace) -> tuple[Path, ...]:
     data = workspace.root / "data"
-    folders = (data / "logs", data / "reports", data / "monitoring", data / "repaired")
-    named_files = list(files_that_name(folders, user_ids))
+    return (data / "logs", data / "reports", data / "monitoring", data / "repaired")
+
+
+def _remove_texts(
+    named_files: Sequence[Path], note: str, n_files: int | None = None
+) -> StoreErasure:
     for path in named_files:
         path.unlink(missing_ok=True)
     return StoreErasure(
         store="data/logs, data/reports, data/monitoring, data/repaired",
-        n_removed=len(named_files),
+        n_removed=len(named_files) if n_files is None else n_files,
         unit="files",
-        note=f"Those that hold an id of {_MIN_SEARCHED_CHARS} characters or more as a word",
+        note=note,
     )
 
 
-def require_unnamed(workspace: Workspace, lake_root: Path | None, user_ids: Sequence[str]) -> int:
-    """Number of files of the installation, none of which holds one of the ids.
+def remove_pending_deliveries(
+    workspace: Workspace, dataset: str, user_ids: Sequence[str]
+) -> Iterator[StoreErasure]:
+    """Remove what was delivered and is not in the lake yet, or was not removed since.
+
+    Lines of the inbox that hold an id are cut out; the other lines of such a file are read again,
+    which adds nothing. A pending delivery of a SQL feed is removed and read again.
 
     Args:
         workspace: Folders of the installation.
-        lake_root: Folder of the dataset's lake; None if it is in an object store.
+        dataset: Name of the dataset.
+        user_ids: Ids of the users.
+    """
+    pattern = _pattern(user_ids)
+    inbox_dir, feedback_dir = (workspace.root / "data" / name / dataset for name in _DELIVERIES)
+    n_lines = 0
+    for path in files_that_name([inbox_dir], user_ids):
+        lines = path.read_bytes().split(b"\n")
+        other_lines = [line for line in lines if pattern is None or not pattern.search(line)]
+        with replacing(path) as draft_path:
+            draft_path.write_bytes(b"\n".join(other_lines))
+        n_lines += len(lines) - len(other_lines)
+    note = f"Those that hold an id of {_MIN_SEARCHED_CHARS} characters or more as a word"
+    yield StoreErasure(store=f"data/inbox/{dataset}", n_removed=n_lines, unit="lines", note=note)
+    pending_files = list(files_that_name([feedback_dir], user_ids))
+    for path in pending_files:
+        path.unlink(missing_ok=True)
+    yield StoreErasure(
+        store=f"data/feedback/{dataset}", n_removed=len(pending_files), unit="files", note=note
+    )
+
+
+def require_unnamed(workspace: Workspace, lake: Lake, user_ids: Sequence[str]) -> int:
+    """Number of files and objects of the installation, none of which holds one of the ids.
+
+    Args:
+        workspace: Folders of the installation.
+        lake: The dataset's lake, in a folder or an object store.
         user_ids: Ids of the users.
 
     Raises:
-        StoreError: A file still holds an id.
+        StoreError: A file or an object still holds an id, or one cannot be read.
     """
     data = workspace.root / "data"
-    folders = [folder for folder in (lake_root, data / "interactions", data / "logs") if folder]
-    folders += [data / "reports", data / "monitoring", workspace.mlruns]
-    named = list(files_that_name(folders, user_ids))
+    folders = [lake.root] if isinstance(lake.root, Path) else []
+    names = ("interactions", "inbox", "feedback", "logs", "reports", "monitoring", "scoring")
+    folders += [*(data / name for name in names), workspace.mlruns]
+    named = [str(path) for path in files_that_name(folders, user_ids)]
+    n_objects = 0
+    if not isinstance(lake.root, Path):
+        pattern = _pattern(user_ids)
+        for stored_object in stored_objects(lake):
+            n_objects += 1
+            if pattern is not None and pattern.search(stored_object.content):
+                named.append(stored_object.address)
     if named:
         raise StoreError(
             "Files still hold the id of an erased user",
-            received=", ".join(str(path) for path in named[:5]),
+            received=", ".join(named[:5]),
             way_out="Stop the services of this dataset, remove these files, and run again",
         )
-    return sum(1 for _ in _files(folders))
+    return n_objects + sum(1 for _ in _files(folders))
 
 
 def files_that_name(folders: Iterable[Path], user_ids: Sequence[str]) -> Iterator[Path]:
@@ -93,15 +190,22 @@ def files_that_name(folders: Iterable[Path], user_ids: Sequence[str]) -> Iterato
         folders: Folders to search, with all folders below them.
         user_ids: Ids; those of fewer than five characters are not looked for.
     """
-    searched_ids = [user_id for user_id in user_ids if len(user_id) >= _MIN_SEARCHED_CHARS]
-    if not searched_ids:
+    pattern = _pattern(user_ids)
+    if pattern is None:
         return
-    alternatives = b"|".join(re.escape(user_id.encode()) for user_id in searched_ids)
-    pattern = re.compile(rb"(?<![0-9A-Za-z_-])(?:" + alternatives + rb")(?![0-9A-Za-z_-])")
-    overlap = max(len(user_id.encode()) for user_id in searched_ids) + 2
+    overlap = max(len(user_id.encode()) for user_id in user_ids) + 2
     for path in _files(folders):
         if _holds(path, pattern, overlap):
             yield path
+
+
+def _pattern(user_ids: Sequence[str]) -> re.Pattern[bytes] | None:
+    """Pattern of the ids as whole words; None if all are too short to be searched."""
+    searched_ids = [user_id for user_id in user_ids if len(user_id) >= _MIN_SEARCHED_CHARS]
+    if not searched_ids:
+        return None
+    alternatives = b"|".join(re.escape(user_id.encode()) for user_id in searched_ids)
+    return re.compile(rb"(?<![0-9A-Za-z_-])(?:" + alternatives + rb")(?![0-9A-Za-z_-])")
 
 
 def _files(folders: Iterable[Path]) -> Iterator[Path]:

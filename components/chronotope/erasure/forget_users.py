@@ -10,10 +10,11 @@ from pathlib import Path
 
 from chronotope.audit import AuditTrail
 from chronotope.contracts.errors import ConfigError
-from chronotope.erasure.certificate import Certificate
+from chronotope.erasure.certificate import Certificate, StoreErasure
 from chronotope.erasure.derived_files import (
     remove_derived_files,
     remove_files_that_name,
+    remove_pending_deliveries,
     require_unnamed,
 )
 from chronotope.erasure.stored_rows import (
@@ -23,7 +24,8 @@ from chronotope.erasure.stored_rows import (
     erase_logged_records,
 )
 from chronotope.lake import Lake
-from chronotope.lake.erased_users import read_erased_users, record_erased_users
+from chronotope.lake.privacy import StoredUsers, UserList, add_to_user_list, read_stored_users
+from chronotope.lake.table_schemas import ERASED_USERS
 from chronotope.registry.champion import has_registry, open_registry
 from chronotope.runtime.dataset_lock import dataset_lock
 from chronotope.runtime.durable_files import write_json
@@ -37,12 +39,15 @@ def count_lake_rows(root: Path, dataset: str, user_ids: Sequence[str]) -> dict[s
     Args:
         root: Project root.
         dataset: Name of the dataset.
-        user_ids: Ids of the users.
+        user_ids: Ids of the users, those of the source or pseudonyms.
 
     Raises:
+        ConfigError: The keys of the dataset's pseudonyms are missing or wrong.
         StoreError: The lake cannot be read.
     """
-    return count_user_rows(Lake(Workspace(root).lake(dataset)), user_ids)
+    lake = Lake(Workspace(root).lake(dataset))
+    stored_users = read_stored_users(lake, dataset)
+    return count_user_rows(lake, _forms(stored_users, user_ids))
 
 
 def forget_users(root: Path, dataset: str, user_ids: Sequence[str]) -> Certificate:
@@ -57,7 +62,8 @@ def forget_users(root: Path, dataset: str, user_ids: Sequence[str]) -> Certifica
         user_ids: Ids of the users.
 
     Raises:
-        ConfigError: No id is given, one is empty, or nothing is stored of any of them.
+        ConfigError: No id is given, one is empty, nothing is stored of any of them, or the keys
+            of the dataset's pseudonyms are missing or wrong.
         StoreError: The dataset has no lake, or a store cannot be written.
     """
     if not user_ids or not all(user_ids):
@@ -69,21 +75,18 @@ def forget_users(root: Path, dataset: str, user_ids: Sequence[str]) -> Certifica
     started_at = datetime.now(UTC)
     with dataset_lock(workspace, dataset):
         lake.version("events")  # a dataset without a lake is refused before anything is written
-        _require_known(workspace, dataset, lake, user_ids)
-        erased_users = record_erased_users(lake, user_ids)
-        stores = [
-            *erase_lake_rows(lake, user_ids),
-            *erase_logged_records(workspace, dataset, user_ids),
-            *remove_derived_files(workspace, dataset),
-            remove_files_that_name(workspace, user_ids),
-        ]
+        stored_users = read_stored_users(lake, dataset)
+        forms = _forms(stored_users, user_ids)
+        _require_known(workspace, dataset, lake, stored_users, forms)
+        stored_ids = [stored_users.stored_id(user_id) for user_id in user_ids]
+        erased_users = add_to_user_list(lake, ERASED_USERS, stored_ids)
+        stores = _erase_stores(workspace, dataset, lake, forms, erased_users)
         models = _mark_models(root, dataset, started_at)
-        lake_root = lake.root if isinstance(lake.root, Path) else None
-        n_files = require_unnamed(workspace, lake_root, user_ids)
+        n_files = require_unnamed(workspace, lake, forms)
         path = workspace.erasures(dataset) / f"{started_at:%Y%m%dT%H%M%S.%fZ}.json"
         certificate = Certificate(
             dataset=dataset,
-            user_digests=tuple(erased_users.digest(user_id) for user_id in user_ids),
+            user_digests=tuple(erased_users.digest(user_id) for user_id in stored_ids),
             started_at=started_at,
             finished_at=datetime.now(UTC),
             stores=tuple(stores),
@@ -106,14 +109,42 @@ def forget_users(root: Path, dataset: str, user_ids: Sequence[str]) -> Certifica
     return certificate
 
 
-def _require_known(workspace: Workspace, dataset: str, lake: Lake, user_ids: Sequence[str]) -> None:
+def _erase_stores(
+    workspace: Workspace,
+    dataset: str,
+    lake: Lake,
+    user_ids: Sequence[str],
+    erased_users: UserList,
+) -> list[StoreErasure]:
+    """Remove what every store holds of users; the log first, since services write to it."""
+    return [
+        *erase_logged_records(workspace, dataset, user_ids, erased_users),
+        *erase_lake_rows(lake, user_ids),
+        *remove_pending_deliveries(workspace, dataset, user_ids),
+        *remove_derived_files(workspace, dataset),
+        remove_files_that_name(workspace, user_ids),
+    ]
+
+
+def _forms(stored_users: StoredUsers, user_ids: Sequence[str]) -> list[str]:
+    """Ids of users and their pseudonyms: a log may hold either."""
+    stored_ids = [stored_users.stored_id(user_id) for user_id in user_ids]
+    return list(dict.fromkeys([*user_ids, *stored_ids]))
+
+
+def _require_known(
+    workspace: Workspace,
+    dataset: str,
+    lake: Lake,
+    stored_users: StoredUsers,
+    user_ids: Sequence[str],
+) -> None:
     """Refuse ids of which nothing is stored: a mistyped one must not cost all earlier versions.
 
     Ids whose erasure was begun before are accepted, so that it can be finished.
     """
-    erased_users = read_erased_users(lake)
-    if erased_users is not None and any(
-        erased_users.digest(user_id) in erased_users.digests for user_id in user_ids
+    if stored_users.erased is not None and any(
+        user_id in stored_users.erased for user_id in user_ids
     ):
         return
     n_rows = sum(count_user_rows(lake, user_ids).values())

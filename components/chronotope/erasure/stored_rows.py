@@ -16,7 +16,10 @@ from chronotope.contracts.predictions import PREDICTIONS_TABLE
 from chronotope.erasure.certificate import StoreErasure
 from chronotope.lake import Lake
 from chronotope.lake.erase_rows import erase_rows
+from chronotope.lake.interaction_log import EXCLUDE, EXCLUDED_TABLE
+from chronotope.lake.privacy import UserList
 from chronotope.lake.text_filter import text_in
+from chronotope.runtime.private_files import immediate_transaction
 from chronotope.runtime.workspace import Workspace
 
 _OF_USERS: Final = "cast(json_extract({}, '$.user_id') AS TEXT) IN (SELECT value FROM json_each(?))"
@@ -61,25 +64,31 @@ def count_user_rows(lake: Lake, user_ids: Sequence[str]) -> dict[str, int]:
 
 
 def erase_logged_records(
-    workspace: Workspace, dataset: str, user_ids: Sequence[str]
+    workspace: Workspace, dataset: str, user_ids: Sequence[str], erased_users: UserList
 ) -> Iterator[StoreErasure]:
     """Erase what services logged of users: posted events, shown lists, flagged events.
+
+    The log of a running service refuses further records of them from the same moment.
 
     Args:
         workspace: Folders of the installation.
         dataset: Name of the dataset.
         user_ids: Ids of the users.
+        erased_users: The lake's list, by whose key the log recognises them.
 
     Raises:
         StoreError: A log cannot be written.
     """
     for store_name, database_path, condition in _service_logs(workspace, dataset):
         n_deleted = 0
-        with _open_log(database_path) as log_connection:
+        with open_log(database_path) as log_connection:
             if log_connection is not None:
                 log_connection.execute("PRAGMA secure_delete = ON")
-                statement = f"DELETE {condition}"
-                n_deleted = log_connection.execute(statement, (json.dumps([*user_ids]),)).rowcount
+                with immediate_transaction(log_connection):
+                    if condition == _INTERACTIONS_OF_USERS:
+                        _exclude_users(log_connection, user_ids, erased_users)
+                    statement, texts = f"DELETE {condition}", json.dumps([*user_ids])
+                    n_deleted = log_connection.execute(statement, (texts,)).rowcount
                 log_connection.execute("VACUUM")
                 log_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         yield StoreErasure(
@@ -88,6 +97,14 @@ def erase_logged_records(
             unit="records",
             note="Freed pages are overwritten",
         )
+
+
+def _exclude_users(
+    log_connection: sqlite3.Connection, user_ids: Sequence[str], erased_users: UserList
+) -> None:
+    log_connection.execute(EXCLUDED_TABLE)
+    digest_rows = [(erased_users.digest(user_id), erased_users.key) for user_id in user_ids]
+    log_connection.executemany(EXCLUDE, digest_rows)
 
 
 def count_logged_records(workspace: Workspace, dataset: str, user_ids: Sequence[str]) -> int:
@@ -103,7 +120,7 @@ def count_logged_records(workspace: Workspace, dataset: str, user_ids: Sequence[
     """
     n_records = 0
     for _, database_path, condition in _service_logs(workspace, dataset):
-        with _open_log(database_path) as log_connection:
+        with open_log(database_path) as log_connection:
             if log_connection is not None:
                 query = f"SELECT count(*) {condition}"
                 n_records += log_connection.execute(query, (json.dumps([*user_ids]),)).fetchone()[0]
@@ -119,7 +136,7 @@ def _service_logs(workspace: Workspace, dataset: str) -> tuple[tuple[str, Path, 
 
 
 @contextmanager
-def _open_log(database_path: Path) -> Iterator[sqlite3.Connection | None]:
+def open_log(database_path: Path) -> Iterator[sqlite3.Connection | None]:
     """Connection to a SQLite log; None where there is none, since it is not created."""
     if not database_path.exists():
         yield None

@@ -22,6 +22,7 @@ from chronotope.inference.live_activity import read_live_activity
 from chronotope.inference.recommend import activity_before, request_context_of, validate_options
 from chronotope.inference.request import RecommendOptions
 from chronotope.lake import Lake
+from chronotope.lake.privacy import read_stored_users
 from chronotope.registry.champion import Champion, load_champion
 from chronotope.runtime.workspace import Workspace
 
@@ -110,12 +111,13 @@ def explain_user(
     validate_options(options, request_time)
     champion, workspace = load(root, dataset), Workspace(root)
     lake, bundle_vocabulary = Lake(workspace.lake(dataset)), champion.vocabulary
-    full_history = read_history(lake, user_id, request_time, bundle_vocabulary)
+    stored_id = read_stored_users(lake, dataset).looked_up_id(user_id)
+    full_history = read_history(lake, stored_id, request_time, bundle_vocabulary)
     user_history = full_history.without_unknown()
     item_metadata = read_item_metadata(lake, bundle_vocabulary, likeness_cache(workspace.cache()))
     champion = read_live_activity(champion, lake, item_metadata.category_idx)
-    context = request_context_of(lake, champion, options, request_time, full_history, user_id)
-    user_idx = int(bundle_vocabulary.users.index([user_id])[0])
+    context = request_context_of(lake, champion, options, request_time, full_history, stored_id)
+    user_idx = int(bundle_vocabulary.users.index([stored_id])[0])
     query = history_to_queries(user_history, user_idx, request_time, context=context)
 
     def score(queries: Queries) -> Float32:

@@ -8,7 +8,7 @@ AggregationRule = Literal["mean", "trimmed_mean", "median"]
 
 
 class AggregationConfig(BaseModel):
-    """How the clients' updates become one."""
+    """Settings of the aggregation of updates."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -18,6 +18,7 @@ from chronotope.contracts.data_version import EVENTS, TableVersion
 from chronotope.contracts.errors import ValidationFailed
 from chronotope.datasets.normalise import REFUSED
 from chronotope.datasets.spec import DatasetSpec
+from chronotope.datasets.values.private_rows import PrivateRows
 from chronotope.feedback.anomaly_guard import AnomalyGuard, open_guard
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.inbox import Inbox
@@ -211,8 +212,9 @@ def _deliveries(intake: Intake, inbox_files: Inbox) -> Iterator[FeedbackBatch]:
     sql_feed = intake.spec.feedback
     if sql_feed is not None:
         url, max_rows = intake.url or sql_feed.url or "", intake.config.batch_rows
+        private_rows = PrivateRows.of(intake.spec.privacy, intake.spec.name)
         for batch_digest, raw_payloads, next_watermark in read_sql_feed(
-            sql_feed, url, intake.mark_path, max_rows
+            sql_feed, url, intake.mark_path, max_rows, private_rows
         ):
             run_id = f"{intake.spec.name}-table-{batch_digest}"
             yield TABLE_SOURCE, run_id, raw_payloads, next_watermark

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from chronotope.contracts import columns as c
 from chronotope.contracts.schemas import EVENTS
 from chronotope.contracts.text_arrays import text_array
+from chronotope.datasets.files.line_accounting import HIDDEN_TEXT
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.row_filters import filter_column
 from chronotope.datasets.spec import DatasetSpec
@@ -61,8 +62,9 @@ def payloads_to_batch(
     }
     if dataset_spec.items_are_places:
         batch_columns[c.PLACE_ID] = pc.coalesce(batch_columns[c.PLACE_ID], batch_columns[c.ITEM_ID])
+    hides_texts = dataset_spec.privacy.pseudonyms is not None
     raw_texts = [
-        None if row_fields else _as_received(raw_payload)
+        None if row_fields else HIDDEN_TEXT if hides_texts else _as_received(raw_payload)
         for row_fields, raw_payload in zip(payload_fields, raw_payloads, strict=True)
     ]
     raw_table = pa.table({**batch_columns, UNREADABLE: text_array(raw_texts)})
@@ -74,7 +76,7 @@ def payloads_to_batch(
     )
     refused_rows = _with_payload_reasons(normalised.refused, payload_fields, raw_payloads)
     return IngestBatch(
-        raw_table,
+        normalised.raw,
         normalised.rows,
         normalised.row_positions,
         refused_rows,

@@ -20,10 +20,14 @@ from chronotope.contracts.errors import StoreError
 from chronotope.contracts.text_arrays import shown_bytes
 from chronotope.datasets.readers import read_feed
 from chronotope.datasets.table_spec import FeedSpec
+from chronotope.datasets.values.private_rows import PrivateRows
 from chronotope.feedback.watermark import TablePosition, Watermark, file_digest, read_watermark
+from chronotope.privacy import PrivacySettings
 from chronotope.runtime.durable_files import read_json, write_json
 
 _LOG = logging.getLogger(__name__)
+
+_AS_READ: Final = PrivateRows(PrivacySettings(), None)
 
 TABLE_SOURCE: Final = "table"
 """Source name, in the quarantine, of rows from the SQL feed."""
@@ -40,7 +44,11 @@ class PendingDelivery(BaseModel):
 
 
 def read_sql_feed(
-    feed_spec: FeedSpec, database_url: str, mark_path: Path, max_rows: int
+    feed_spec: FeedSpec,
+    database_url: str,
+    mark_path: Path,
+    max_rows: int,
+    private_rows: PrivateRows = _AS_READ,
 ) -> Iterator[tuple[str, Sequence[object], Watermark]]:
     """Read the new rows of a feed in deliveries.
 
@@ -52,6 +60,7 @@ def read_sql_feed(
         database_url: URL of the database.
         mark_path: File of the watermark; pending deliveries are stored next to it.
         max_rows: Maximum number of rows of a delivery.
+        private_rows: Form in which rows may be stored; also a pending delivery is a file.
 
     Yields:
         Digest and payloads of a delivery, and the watermark to write once they are stored.
@@ -63,7 +72,9 @@ def read_sql_feed(
     while True:
         watermark = read_watermark(mark_path)
         if not _is_pending(pending_path, watermark.table):
-            new_payloads, after = _next_rows(feed_spec, database_url, watermark.table, max_rows)
+            new_payloads, after = _next_rows(
+                feed_spec, database_url, watermark.table, max_rows, private_rows
+            )
             if not new_payloads:
                 return
             delivery = PendingDelivery(before=watermark.table, after=after, rows=new_payloads)
@@ -102,13 +113,18 @@ def _read_pending(pending_path: Path) -> PendingDelivery:
 
 
 def _next_rows(
-    feed_spec: FeedSpec, database_url: str, table_position: TablePosition, max_rows: int
+    feed_spec: FeedSpec,
+    database_url: str,
+    table_position: TablePosition,
+    max_rows: int,
+    private_rows: PrivateRows,
 ) -> tuple[list[dict[str, Any]], TablePosition]:
     """Payloads of the rows that were not stored yet, and the position after them."""
     row_limit = max_rows + len(table_position.seen)  # leaves room for new rows after known ones
     cursor_values, rows = read_feed(
         feed_spec, database_url, since_value=table_position.since, max_rows=row_limit
     )
+    rows = private_rows.stored_raw(rows, feed_spec)
     known_digests, row_digests, new_payloads = Counter(table_position.seen), [], []
     for cursor_value, source_row in zip(cursor_values, rows.to_pylist(), strict=True):
         row_payload = {

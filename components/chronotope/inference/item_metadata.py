@@ -6,6 +6,7 @@ from math import isnan
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,6 +21,7 @@ from chronotope.inference.history import items_are_places
 from chronotope.inference.item_likeness import ItemLikeness, read_item_likeness
 from chronotope.inference.new_item_content import ItemRow
 from chronotope.lake import Lake
+from chronotope.lake.privacy import read_privacy
 from chronotope.runtime.file_cache import ContentCache
 
 _COLUMNS: Final = (c.ITEM_ID, c.LAT, c.LON, c.CATEGORY)
@@ -37,6 +39,9 @@ class ItemMetadata:
         likeness: Likeness of the items by content; None if they have none.
         category_confidence: Confidence of each predicted category, shape (n_items,); NaN where
             the category is given or missing. None if none is predicted.
+        min_group_users: Users that an item needs to be shown to others.
+        is_rare: Whether an item was had by somebody, but by fewer users, shape (n_items,); None
+            if every item may be shown.
     """
 
     lat: Float64
@@ -47,6 +52,8 @@ class ItemMetadata:
     category_idx: Int32
     likeness: ItemLikeness | None = None
     category_confidence: Float32 | None = None
+    min_group_users: int = 1
+    is_rare: npt.NDArray[np.bool_] | None = None
 
     def confidences(self, item_idx: Int64) -> list[float | None]:
         """Confidence of the predicted categories of some items; None for one that is given.
@@ -100,9 +107,27 @@ def read_item_metadata(
         place_lat, place_lon = lat_deg, lon_deg
     else:
         place_lat, place_lon = _place_coordinates(lake, vocabulary.places)
+    min_users = read_privacy(lake).settings.min_group_users
     return ItemMetadata(
-        lat_deg, lon_deg, place_lat, place_lon, categories, category_idx, likeness, confidence
+        lat_deg,
+        lon_deg,
+        place_lat,
+        place_lon,
+        categories,
+        category_idx,
+        likeness,
+        confidence,
+        min_users,
+        _rare_items(lake, vocabulary.items, min_users) if min_users > 1 else None,
     )
+
+
+def _rare_items(lake: Lake, items: IdMap, min_users: int) -> npt.NDArray[np.bool_]:
+    """Whether each item was had by at least one user, but by too few, shape (n_items,)."""
+    events = lake.read("events", columns=[c.USER_ID, c.ITEM_ID])
+    item_users = events.group_by([c.ITEM_ID, c.USER_ID]).aggregate([])
+    n_users = np.bincount(items.index(item_users[c.ITEM_ID]), minlength=items.size)
+    return np.asarray((n_users > 0) & (n_users < min_users))
 
 
 def rounded_confidence(confidence: float | None) -> float | None:

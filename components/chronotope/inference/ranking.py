@@ -139,7 +139,7 @@ def score_items(
     """
     item_scores = logits.astype(np.float64)
     item_scores[0] = -np.inf
-    filter_mask = _filter_mask(metadata, options)
+    filter_mask = _filter_mask(metadata, options, history)
     allowed = np.ones(len(item_scores), np.bool_) if filter_mask is None else filter_mask
     allowed[0] = False
     if options.exclude_seen:
@@ -194,12 +194,22 @@ def rank_by_index(
     """
     if options.exclude_seen:
         query_output = query_output.without(history.item_idx)
-    return IndexedRanking(model, query_output, _filter_mask(metadata, options))
+    return IndexedRanking(model, query_output, _filter_mask(metadata, options, history))
 
 
-def _filter_mask(metadata: ItemMetadata, options: RecommendOptions) -> Mask | None:
-    """Items of the category and within the distance, shape (n_items,); None allows all."""
+def _filter_mask(
+    metadata: ItemMetadata, options: RecommendOptions, history: UserHistory
+) -> Mask | None:
+    """Items of the category, within the distance, and of enough users or of this one.
+
+    Returns:
+        Shape (n_items,); None allows all.
+    """
     filters = []
+    if metadata.is_rare is not None:
+        is_shown = ~metadata.is_rare
+        is_shown[history.item_idx] = True
+        filters.append(is_shown)
     if options.within_km is not None and options.lat is not None and options.lon is not None:
         filters.append(_distance_km(metadata.lat, metadata.lon, options) <= options.within_km)
     if options.category is not None:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -32,16 +33,24 @@ class RecentActivity:
     pair_next: Int32
 
     @classmethod
-    def from_events(cls, user_idx: Int32, item_idx: Int32, n_items: int) -> Self:
+    def from_events(
+        cls, user_idx: Int32, item_idx: Int32, n_items: int, *, min_users: int = 1
+    ) -> Self:
         """Count events that are ordered by user and time.
 
         Args:
             user_idx: Index of the user of each event, shape (n,).
             item_idx: Indices of the items, shape (n,).
             n_items: Number of item indices.
+            min_users: Users that an item or a succession of two items needs to be counted.
         """
         is_pair = user_idx[1:] == user_idx[:-1]
         earlier_item, next_item = item_idx[:-1][is_pair], item_idx[1:][is_pair]
+        if min_users > 1:
+            pair_keys = earlier_item.astype(np.int64) * n_items + next_item
+            is_shared = _has_users(pair_keys, user_idx[1:][is_pair], min_users)
+            earlier_item, next_item = earlier_item[is_shared], next_item[is_shared]
+            item_idx = item_idx[_has_users(item_idx, user_idx, min_users)]
         pair_order = np.argsort(earlier_item, kind="stable")
         pair_start = np.searchsorted(earlier_item[pair_order], np.arange(n_items + 1))
         item_counts = np.bincount(item_idx, minlength=n_items)
@@ -59,18 +68,31 @@ class RecentActivity:
         return not self.counts.any()
 
 
+def _has_users(
+    keys: npt.NDArray[np.integer], user_idx: Int32, min_users: int
+) -> npt.NDArray[np.bool_]:
+    """Whether enough users have the key of each event, shape (n,)."""
+    distinct_keys, key_codes = np.unique(keys, return_inverse=True)
+    key_users = np.unique(np.stack([key_codes.reshape(-1), user_idx]), axis=1)
+    n_users = np.bincount(key_users[0], minlength=len(distinct_keys))
+    return np.asarray(n_users[key_codes.reshape(-1)] >= min_users)
+
+
 def utc_midnight(request_time: datetime) -> datetime:
     """UTC midnight before a request; activity is counted until then."""
     return request_time - timedelta(seconds=request_time.timestamp() % 86_400)
 
 
-def read_recent_activity(lake: Lake, until: datetime, items: IdMap) -> RecentActivity:
+def read_recent_activity(
+    lake: Lake, until: datetime, items: IdMap, *, min_users: int = 1
+) -> RecentActivity:
     """Activity of all users over the last ``RECENT`` before an instant.
 
     Args:
         lake: The dataset's lake.
         until: End of the period, exclusive.
         items: Ids of the items.
+        min_users: Users that an item or a succession of two items needs to be counted.
     """
     event_time = pc.field(c.OCCURRED_AT)
     is_recent = (event_time < pa.scalar(until)) & (event_time >= pa.scalar(until - RECENT))
@@ -80,4 +102,5 @@ def read_recent_activity(lake: Lake, until: datetime, items: IdMap) -> RecentAct
         [(column, "ascending") for column in (c.USER_ID, c.OCCURRED_AT, c.EVENT_ID)]
     )
     user_idx = IdMap.of(events[c.USER_ID]).index(events[c.USER_ID])
-    return RecentActivity.from_events(user_idx, items.index(events[c.ITEM_ID]), items.size)
+    item_idx = items.index(events[c.ITEM_ID])
+    return RecentActivity.from_events(user_idx, item_idx, items.size, min_users=min_users)

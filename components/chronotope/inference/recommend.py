@@ -35,6 +35,7 @@ from chronotope.inference.request_context import (
 )
 from chronotope.inference.wish import WishScorer
 from chronotope.lake import Lake
+from chronotope.lake.privacy import read_privacy, read_stored_users
 from chronotope.registry.champion import Champion, load_champion
 from chronotope.runtime.workspace import Workspace
 
@@ -62,22 +63,23 @@ def recommend(
         load: Loader of the champion.
 
     Raises:
-        ConfigError: No such dataset, or a latitude without longitude.
+        ConfigError: No such dataset, a latitude without longitude, or no key of its pseudonyms.
         StoreError: There is no champion yet.
     """
     options, request_time = options or RecommendOptions(), request_time.replace(microsecond=0)
     validate_options(options, request_time)
     champion, workspace = load(root, dataset), Workspace(root)
     lake, vocabulary = Lake(workspace.lake(dataset)), champion.vocabulary
-    full_history = read_history(lake, user_id, request_time, vocabulary)
+    stored_id = read_stored_users(lake, dataset).looked_up_id(user_id)
+    full_history = read_history(lake, stored_id, request_time, vocabulary)
     history = full_history.without_unknown()
     metadata = read_item_metadata(lake, vocabulary, likeness_cache(workspace.cache()))
     champion = read_live_activity(champion, lake, metadata.category_idx)
-    context = request_context_of(lake, champion, options, request_time, full_history, user_id)
+    context = request_context_of(lake, champion, options, request_time, full_history, stored_id)
     liked_idx = vocabulary.items.index(list(options.liked_items))
     model_history = _model_history(history, liked_idx, request_time, vocabulary)
     model_output = _model_output(
-        champion, user_id, request_time, context, history, model_history, workspace
+        champion, stored_id, request_time, context, history, model_history, workspace
     )
     item_scores = model_output.item_scores[0] + _wish_scores(root, dataset, options, metadata)
     ranking = score_items(item_scores, history, metadata, options, liked_idx)
@@ -86,8 +88,7 @@ def recommend(
     items = describe_items(top_idx, ranking, options, model_history, activity, vocabulary, metadata)
     wait = remaining_wait(model_output.when, history, request_time)
     time_forecast = forecast_time(wait, forecast_levels(workspace, dataset, champion.version))
-    n_places = 0 if items_are_places(vocabulary) else N_PLACES
-    has_time = time_forecast is not None
+    n_places, has_time = 0 if items_are_places(vocabulary) else N_PLACES, time_forecast is not None
     notes = answer_notes(
         champion, len(full_history), request_time, has_items=bool(items), has_time=has_time
     )
@@ -198,9 +199,12 @@ def activity_before(lake: Lake, request_time: datetime, champion: Champion) -> R
         champion: Model whose items are counted.
     """
     item_ids = champion.vocabulary.items
-    activity = read_recent_activity(lake, utc_midnight(request_time), item_ids)
+    min_users = read_privacy(lake).settings.min_group_users
+    day = utc_midnight(request_time)
+    activity = read_recent_activity(lake, day, item_ids, min_users=min_users)
     if activity.is_empty:  # the request is long after the last event
-        activity = read_recent_activity(lake, trained_until(champion), item_ids)
+        training_end = trained_until(champion)
+        activity = read_recent_activity(lake, training_end, item_ids, min_users=min_users)
     return activity
 
 

@@ -16,9 +16,9 @@ from chronotope.contracts import columns as c
 from chronotope.contracts.errors import NotEnoughData, StoreError
 from chronotope.contracts.protocols import RowCheck
 from chronotope.contracts.validation_result import FailedExpectation, Severity
+from chronotope.ingestion.excluded_rows import ExcludedRows
 from chronotope.ingestion.quarantine_payloads import to_payloads
 from chronotope.lake import Lake
-from chronotope.lake.erased_users import ErasedUsers, read_erased_users
 from chronotope.lake.repeated_rows import RepeatedRows, find_repeated_rows
 from chronotope.lake.staged_batch import StagedBatch
 from chronotope.lake.store_errors import translate_store_errors
@@ -62,9 +62,6 @@ class WholeBatchCheck(RowCheck, Protocol):
         """
 
 
-ERASED_USER: Final = "erased user"
-"""Name among the filters of rows of a user who was erased; they are not stored again."""
-
 SHOWN_ROW_CHARS: Final = 200
 """Characters of a refused row that a message shows."""
 
@@ -105,7 +102,7 @@ class _Progress:
     """Running totals of an ingestion while its batches are staged."""
 
     delivery: StagedBatch
-    erased_users: ErasedUsers | None
+    excluded_rows: ExcludedRows
     n_read: int = 0
     n_good: int = 0
     n_refused: int = 0
@@ -144,7 +141,7 @@ def ingest(
     """
     run_columns = {c.RUN_ID: run_id, c.SOURCE: source}
     with lake.delivery() as delivery:
-        progress = _Progress(delivery, read_erased_users(lake))
+        progress = _Progress(delivery, ExcludedRows.of_lake(lake))
         for batch_idx, batch in enumerate(batches):
             _stage(progress, batch_idx, batch, row_check, run_columns)
         if not progress.n_read:
@@ -182,11 +179,9 @@ def _stage(
         keep_mask[failing_positions] = False
         good_rows = batch.rows if keep_mask.all() else batch.rows.filter(pa.array(keep_mask))
         progress.add_findings(validation_result.findings)
-    dropped = dict(batch.dropped)
-    if progress.erased_users is not None and len(good_rows):
-        is_erased = progress.erased_users.mask(good_rows.column(c.USER_ID))
-        dropped[ERASED_USER] = int(is_erased.sum())
-        good_rows = good_rows.filter(pa.array(~is_erased))
+    good_rows, dropped_rows = progress.excluded_rows.filter_events(good_rows)
+    refused_rows, dropped_refused = progress.excluded_rows.filter_refused(refused_rows, batch.raw)
+    dropped = Counter(batch.dropped) + Counter(dropped_rows) + Counter(dropped_refused)
     n_dropped = sum(dropped.values())
     _require_conserved(len(batch.raw), len(good_rows), len(refused_rows), n_dropped)
     if len(good_rows):

@@ -51,7 +51,7 @@ def normalise_batch(
     """
     normalised_batch = normalise(dataset_spec, raw_rows, occurrences=occurrences)
     return IngestBatch(
-        raw_rows,
+        normalised_batch.raw,
         normalised_batch.rows,
         normalised_batch.row_positions,
         normalised_batch.refused,

@@ -13,10 +13,10 @@ from chronotope.contracts.protocols import RowCheck
 from chronotope.contracts.schemas import INSTANT
 from chronotope.contracts.validation_result import ValidationResult
 from chronotope.datasets.files.line_accounting import SourceReport
+from chronotope.ingestion.excluded_rows import ExcludedRows
 from chronotope.ingestion.pipeline import line_quarantine_rows
 from chronotope.ingestion.quarantine_payloads import to_payloads
 from chronotope.lake import Lake
-from chronotope.lake.erased_users import read_erased_users
 from chronotope.lake.store import ROW
 
 
@@ -61,7 +61,8 @@ def ingest_table(
     if not len(table_rows):
         return TableReport()
     source_name = f"{dataset_name}.{table_name}"
-    table_rows = _without_erased_users(table_rows, lake) if table_name == "users" else table_rows
+    if table_name == "users":
+        table_rows = ExcludedRows.of_lake(lake).filter_users(table_rows)
     line_reasons = quarantine_lines(source_report, source_name, run_id, lake)
     n_refused = line_reasons.total()
     validation_result = row_check(table_rows)
@@ -78,14 +79,6 @@ def ingest_table(
         n_quarantined=len(failing_idx) + n_refused,
         reasons=dict((row_reasons + line_reasons).most_common()),
     )
-
-
-def _without_erased_users(user_rows: pa.Table, lake: Lake) -> pa.Table:
-    """Rows of the users who were not erased; the others are not even counted."""
-    erased_users = read_erased_users(lake)
-    if erased_users is None:
-        return user_rows
-    return user_rows.filter(pa.array(~erased_users.mask(user_rows.column(c.USER_ID))))
 
 
 def quarantine_lines(

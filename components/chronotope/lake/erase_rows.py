@@ -5,15 +5,20 @@ smallest and largest value of each column of each file, and the condition of the
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
-from deltalake import DeltaTable
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable, write_deltalake
 
 from chronotope.lake.merge_conditions import retry_commit
+from chronotope.lake.row_conformance import conformed_reader, conformed_schema
 from chronotope.lake.staged_batch import NO_CLEANUP
 from chronotope.lake.store import Lake
 from chronotope.lake.store_errors import translate_store_errors
+from chronotope.lake.table_schemas import TABLE_SCHEMAS
 
 _LOG_RETENTION: Final = "delta.logRetentionDuration"
 _FILE_RETENTION: Final = "delta.deletedFileRetentionDuration"
@@ -29,6 +34,8 @@ _KEEPING: Final = {
     _CLEANUP: "false",
 }
 """Trainings refer to versions of a table, so its log is kept for good otherwise."""
+
+_BATCH_ROWS: Final = 200_000
 
 _CLOCK_S: Final = 0.02
 """Log entries are compared with the clock in whole seconds."""
@@ -49,20 +56,105 @@ def erase_rows(lake: Lake, table_name: str, column: str, texts: Sequence[str]) -
     Raises:
         StoreError: The lake cannot be written.
     """
+    n_deleted = delete_rows(lake, table_name, text_condition(column, texts)) if texts else 0
+    forget_versions(lake, table_name)
+    return n_deleted
+
+
+def delete_rows(lake: Lake, table_name: str, condition: str) -> int:
+    """Delete the rows that meet a condition from the latest version; returns their number.
+
+    Args:
+        lake: Lake of the dataset.
+        table_name: Table to delete from; one that does not exist has no rows.
+        condition: SQL condition.
+
+    Raises:
+        StoreError: The lake cannot be written.
+    """
     if not lake.exists(table_name):
         return 0
+
+    def delete() -> int:
+        delta_table = DeltaTable(lake.address(table_name))
+        metrics = delta_table.delete(condition, post_commithook_properties=NO_CLEANUP)
+        return int(metrics["num_deleted_rows"] or 0)
+
     with translate_store_errors(table_name):
+        return retry_commit(delete)
 
-        def delete() -> int:
-            delta_table = DeltaTable(lake.address(table_name))
-            metrics = delta_table.delete(
-                text_condition(column, texts), post_commithook_properties=NO_CLEANUP
-            )
-            return int(metrics["num_deleted_rows"] or 0)
 
-        n_deleted = retry_commit(delete) if texts else 0
-        _forget_versions(lake.address(table_name))
-    return n_deleted
+def count_before(lake: Lake, table_name: str, time_column: str, before: datetime) -> int:
+    """Number of rows of the latest version with an earlier time.
+
+    Args:
+        lake: Lake of the dataset.
+        table_name: The table; one that does not exist has no rows.
+        time_column: Column of instants.
+        before: The time.
+    """
+    if not lake.exists(table_name):
+        return 0
+    is_earlier = pc.field(time_column) < pa.scalar(before)
+    return int(lake.dataset(table_name).count_rows(filter=is_earlier))
+
+
+def delete_before(lake: Lake, table_name: str, time_column: str, before: datetime) -> int:
+    """Delete the rows with an earlier time; returns their number.
+
+    Args:
+        lake: Lake of the dataset.
+        table_name: The table; one that does not exist has no rows.
+        time_column: Column of instants.
+        before: The time.
+
+    Raises:
+        StoreError: The lake cannot be written.
+    """
+    instant = before.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    condition = f"{time_column} < arrow_cast('{instant}', 'Timestamp(Microsecond, Some(\"UTC\"))')"
+    return delete_rows(lake, table_name, condition)
+
+
+def replace_rows(lake: Lake, table_name: str, convert: Callable[[pa.Table], pa.Table]) -> int:
+    """Replace all rows of a table in one commit, streamed; returns their number.
+
+    Args:
+        lake: Lake of the dataset.
+        table_name: Table to rewrite.
+        convert: From rows to as many rows with the same columns.
+
+    Raises:
+        StoreError: The lake cannot be written.
+    """
+    dataset = lake.dataset(table_name)
+    schema = conformed_schema(dataset.schema, TABLE_SCHEMAS[table_name])
+    batches = dataset.to_batches(batch_size=_BATCH_ROWS)
+    tables = (convert(pa.Table.from_batches([batch])) for batch in batches if len(batch))
+    with translate_store_errors(table_name):
+        write_deltalake(
+            lake.address(table_name),
+            conformed_reader(tables, schema),
+            mode="overwrite",
+            schema_mode="overwrite",
+            post_commithook_properties=NO_CLEANUP,
+        )
+    return int(lake.dataset(table_name).count_rows())
+
+
+def forget_versions(lake: Lake, table_name: str) -> None:
+    """Remove the files and log entries of all versions of a table but the latest.
+
+    Args:
+        lake: Lake of the dataset.
+        table_name: The table; one that does not exist has no versions.
+
+    Raises:
+        StoreError: The lake cannot be written.
+    """
+    if lake.exists(table_name):
+        with translate_store_errors(table_name):
+            _forget_versions(lake.address(table_name))
 
 
 def text_condition(column: str, texts: Sequence[str]) -> str:

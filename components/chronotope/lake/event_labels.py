@@ -4,12 +4,12 @@ A SQLite file in WAL mode whose commits reach the disk (``synchronous=FULL``) be
 returns, beside the interaction log. The latest label of an event counts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import Final, Self
 
 from chronotope.runtime.private_files import immediate_transaction, private_connection, store_errors
 
@@ -30,6 +30,7 @@ _INSERT: Final = "INSERT INTO event_labels (event_id, is_anomalous, labelled_at)
 _LATEST: Final = (
     "SELECT is_anomalous FROM event_labels WHERE event_id = ? ORDER BY seq DESC LIMIT 1"
 )
+_LAST: Final = "SELECT coalesce(max(seq), 0) FROM event_labels"
 _READ: Final = "SELECT event_id, is_anomalous FROM event_labels WHERE seq > ? ORDER BY seq"
 
 
@@ -100,10 +101,41 @@ class EventLabelLog:
             label_rows = self._connection.execute(_READ, (after,)).fetchall()
         return {str(event_id): bool(is_anomalous) for event_id, is_anomalous in label_rows}
 
+    def last(self) -> int:
+        """Position of the latest label; 0 if there is none."""
+        with self._lock, store_errors(_SUBJECT, self.path):
+            (last_seq,) = self._connection.execute(_LAST).fetchone()
+        return int(last_seq)
+
     def close(self) -> None:
         """Close the file; acknowledged labels are durable."""
         with self._lock:
             self._connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalousEvents:
+    """Events that a label calls anomalous: they are nobody's history.
+
+    Attributes:
+        event_ids: Their ids in the lake.
+        keys: Keys of those that are named by their key in the interaction log.
+    """
+
+    event_ids: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+
+    @classmethod
+    def of_labels(cls, event_labels: Mapping[str, bool]) -> Self:
+        """Events by the latest label of each.
+
+        Args:
+            event_labels: Result of ``EventLabelLog.read``.
+        """
+        names = [name for name, is_anomalous in event_labels.items() if is_anomalous]
+        keys = {name.removeprefix(KEY_PREFIX) for name in names if name.startswith(KEY_PREFIX)}
+        event_ids = {name for name in names if not name.startswith(KEY_PREFIX)}
+        return cls(frozenset(event_ids), frozenset(keys))
 
 
 def read_event_labels(database_path: Path) -> dict[str, bool]:

@@ -10,14 +10,16 @@ import secrets
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from chronotope.contracts import columns as c
 from chronotope.contracts.errors import DataError
+from chronotope.lake.privacy.user_lists import UserList
 from chronotope.runtime.private_files import immediate_transaction, private_database, store_errors
 
 Kind = Literal["event", "impression"]
@@ -32,6 +34,14 @@ CREATE TABLE IF NOT EXISTS interactions (
     received_at TEXT NOT NULL
 )
 """
+EXCLUDED_TABLE = """
+CREATE TABLE IF NOT EXISTS excluded_users (digest TEXT PRIMARY KEY, digest_key TEXT NOT NULL)
+"""
+_N_EXCLUDED = "SELECT count(*) FROM excluded_users"
+_READ_EXCLUDED = "SELECT digest, digest_key FROM excluded_users"
+EXCLUDE = "INSERT OR REPLACE INTO excluded_users (digest, digest_key) VALUES (?, ?)"
+"""Statement of an erasure: no process appends a record of this user any more, whatever it knows."""
+
 _INSERT = "INSERT OR IGNORE INTO interactions (key, kind, payload, received_at) VALUES (?, ?, ?, ?)"
 _READ = """
 SELECT seq, key, kind, payload, received_at FROM interactions
@@ -96,6 +106,7 @@ class InteractionLog:
         """
         self.path = database_path
         self._lock, self._reading_lock = Lock(), Lock()
+        self._excluded_users: UserList | None = None
         with store_errors(_SUBJECT, self.path):
             private_database(database_path)
             self._connection, self._reading = _connect(database_path), _connect(database_path)
@@ -103,13 +114,21 @@ class InteractionLog:
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=FULL")
                 self._connection.execute(_TABLE)
+                self._connection.execute(EXCLUDED_TABLE)
                 self.identity = self._read_identity()
             except sqlite3.Error:
                 self.close()
                 raise
 
-    def append(self, records: Sequence[Interaction]) -> int:
+    def append(self, records: Sequence[Interaction], *, resolution_min: int | None = None) -> int:
         """Append records in one transaction; they are on the disk when this returns.
+
+        Records of users who were erased are left out: the list is read in the transaction, so a
+        service that does not know of an erasure yet cannot bring anybody back.
+
+        Args:
+            records: The records.
+            resolution_min: Minutes to which the time of arrival is rounded down; None stores it.
 
         Returns:
             Number of records whose key was new.
@@ -118,15 +137,42 @@ class InteractionLog:
             DataError: A payload cannot be represented as JSON.
             StoreError: The log could not be written.
         """
-        received_at = datetime.now(UTC).isoformat()
+        received_at = _rounded_down(datetime.now(UTC), resolution_min).isoformat()
         record_rows = [
             (record.key, record.kind, _as_json(record), received_at) for record in records
         ]
         with self._lock, store_errors(_SUBJECT, self.path):
             n_before = self._connection.total_changes
             with immediate_transaction(self._connection):
-                self._connection.executemany(_INSERT, record_rows)
+                is_excluded = self._excluded_mask(records)
+                self._connection.executemany(
+                    _INSERT,
+                    [
+                        record_row
+                        for record_row, excluded in zip(record_rows, is_excluded, strict=True)
+                        if not excluded
+                    ],
+                )
             return self._connection.total_changes - n_before
+
+    def excludes(self, user_id: str) -> bool:
+        """Whether records of a user were left out, as of the last ``append``.
+
+        Args:
+            user_id: Id of the user as it is stored.
+        """
+        return self._excluded_users is not None and user_id in self._excluded_users
+
+    def _excluded_mask(self, records: Sequence[Interaction]) -> list[bool]:
+        """Whether each record is of a user who was erased."""
+        (n_excluded,) = self._connection.execute(_N_EXCLUDED).fetchone()
+        if not n_excluded:
+            return [False] * len(records)
+        if self._excluded_users is None or len(self._excluded_users.digests) != n_excluded:
+            digest_rows = self._connection.execute(_READ_EXCLUDED).fetchall()
+            digests = frozenset(digest for digest, _ in digest_rows)
+            self._excluded_users = UserList(digest_rows[0][1], digests)
+        return [self.excludes(str(record.payload.get(c.USER_ID, ""))) for record in records]
 
     def read(self, after: int, limit: int, kind: Kind | None = None) -> list[StoredInteraction]:
         """Records after a position, in the order of the log.
@@ -191,6 +237,16 @@ class InteractionLog:
 def _connect(database_path: Path) -> sqlite3.Connection:
     return sqlite3.connect(
         database_path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+    )
+
+
+def _rounded_down(moment: datetime, resolution_min: int | None) -> datetime:
+    """A time as a multiple of some minutes of its day; the time itself for None."""
+    if resolution_min is None:
+        return moment
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight + (moment - midnight) // timedelta(minutes=resolution_min) * timedelta(
+        minutes=resolution_min
     )
 
 

@@ -109,15 +109,29 @@ DIGEST: Final = "digest"
 DIGEST_KEY: Final = "digest_key"
 ERASED_AT: Final = "erased_at"
 
-ERASED_USER_ROWS: Final = pa.schema(
+OPTED_OUT_USERS: Final = "opted_out_users"
+PRIVACY: Final = "privacy"
+VALUE: Final = "value"
+UPDATED_AT: Final = "updated_at"
+
+USER_LIST_ROWS: Final = pa.schema(
     [
         pa.field(DIGEST, pa.string(), nullable=False),
         pa.field(DIGEST_KEY, pa.string(), nullable=False),
         pa.field(ERASED_AT, INSTANT, nullable=False),
     ]
 )
-"""One row for each erased user: a keyed digest of the id, its key, the same in every row, and the
-moment."""
+"""One row for each user who was erased or has opted out, and the moment. The digest is keyed by
+``digest_key``, the same in every row; of a pseudonym it is the pseudonym's own digits."""
+
+PRIVACY_ROWS: Final = pa.schema(
+    [
+        pa.field(NAME, pa.string(), nullable=False),
+        pa.field(VALUE, pa.string(), nullable=False),
+        pa.field(UPDATED_AT, INSTANT, nullable=False),
+    ]
+)
+"""The privacy settings of the dataset as JSON, and the fingerprints of the keys of pseudonyms."""
 
 ITEM_CONTEXT_TABLE: Final = "item_context"
 
@@ -131,6 +145,8 @@ TABLE_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "item_labels": (LABEL_KEY,),
     "item_summaries": (c.ITEM_ID,),
     ERASED_USERS: (DIGEST,),
+    OPTED_OUT_USERS: (DIGEST,),
+    PRIVACY: (NAME,),
 }
 """Key columns of the tables whose rows ``Lake.upsert_keyed`` replaces."""
 
@@ -146,5 +162,7 @@ TABLE_SCHEMAS: Final = {
     "item_labels": ITEM_LABELS,
     "item_summaries": ITEM_SUMMARIES,
     PREDICTIONS_TABLE: PREDICTIONS,
-    ERASED_USERS: ERASED_USER_ROWS,
+    ERASED_USERS: USER_LIST_ROWS,
+    OPTED_OUT_USERS: USER_LIST_ROWS,
+    PRIVACY: PRIVACY_ROWS,
 }

@@ -111,3 +111,9 @@ def local_weekday(instant_s: Tensor, offset_min: Tensor) -> Tensor:
 def hours_between(later_s: Tensor, earlier_s: Tensor) -> Tensor:
     """Non-negative hours from one instant to another, float32; exact before rounding."""
     return (later_s - earlier_s).clamp(min=0).float() / 3600.0
+
+
+def hour_distance(hours: Tensor, reference_hour: Tensor) -> Tensor:
+    """Circular distance between hours of the day, shape (B, L)."""
+    distance = (hours - reference_hour).abs()
+    return torch.minimum(distance, 24.0 - distance)

@@ -1,12 +1,15 @@
 """Index of the items of each history: one representative event for each item."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
 
 from chronotope.models.batch import Batch
 from chronotope.models.item_tables import CandidateView
+
+LARGEST: Final = 1e9
+"""Above any value that ``min_by_item`` compares."""
 
 
 class HistoryIndex(NamedTuple):
@@ -63,6 +66,17 @@ class ItemRows(NamedTuple):
         # len() would turn a symbolic size of a trace into a constant
         n_rows = (rows if self.event_idx is None else self.event_idx).shape[0]
         return rows.new_zeros(n_rows, rows.shape[1]).index_add(0, self.row_of_event, rows)
+
+    def min_by_item(self, event_values: Tensor) -> Tensor:
+        """Smallest value over the events of each item, (B, H) -> (R,).
+
+        Args:
+            event_values: Values without a gradient, largest in padding, which is in any row.
+        """
+        values = event_values.reshape(-1)
+        n_rows = (values if self.event_idx is None else self.event_idx).shape[0]
+        largest = values.new_full((n_rows + 1,), LARGEST)  # padding needs a row where R is 0
+        return largest.scatter_reduce(0, self.row_of_event, values, "amin")[:n_rows]
 
     def select(self, event_values: Tensor) -> Tensor:
         """Values of the representatives, (B, H, F) -> (R, F)."""

@@ -7,7 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from chronotope.models.batch import DAY_S, Batch, hours_between, local_hour, local_weekday, lookup
+from chronotope.models.batch import (
+    DAY_S,
+    Batch,
+    hour_distance,
+    hours_between,
+    local_hour,
+    local_weekday,
+    lookup,
+)
 from chronotope.models.item_tables import ItemTables
 
 DECAYS: Final = ("decay_1d", "decay_7d", "decay_30d", "recency_3h", "rank", "near")
@@ -242,8 +250,8 @@ def _gaussian_distances(batch: Batch, local_clock: LocalClock) -> list[Tensor]:
     time of the request is given.
     """
     request_hour = local_hour(batch.request_s, batch.request_offset_min)[:, None]  # (B, 1)
-    from_request = _half_square(_hour_distance(local_clock.hour, request_hour))
-    from_last = _hour_distance(_shift(local_clock.hour), local_clock.hour[:, -1:])
+    from_request = _half_square(hour_distance(local_clock.hour, request_hour))
+    from_last = hour_distance(_shift(local_clock.hour), local_clock.hour[:, -1:])
     log_gap = _log_wait(hours_between(batch.occurred_s, _shift(batch.occurred_s)))
     log_current_gap = _log_wait(hours_between(batch.request_s, batch.occurred_s[:, -1]))
     gap_distance = log_gap - log_current_gap[:, None]
@@ -281,12 +289,6 @@ def _indicators(
         (local_clock.day == local_clock.day[:, -1:]).float(),
         batch.time_given[:, None] * is_after_event,
     )
-
-
-def _hour_distance(hours: Tensor, reference_hour: Tensor) -> Tensor:
-    """Circular distance between hours of the day, shape (B, L)."""
-    distance = (hours - reference_hour).abs()
-    return torch.minimum(distance, 24.0 - distance)
 
 
 def _half_square(distance: Tensor) -> Tensor:

@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from chronotope.models.batch import Batch, hours_between
 from chronotope.models.history_index import HistoryIndex, item_rows
-from chronotope.models.item_features import ItemFeatures
 from chronotope.models.item_tables import ItemTables
 from chronotope.models.kernels import KERNELS
 from chronotope.models.priors import Priors
 from chronotope.models.query_context import N_CONTEXT
+from chronotope.models.repeat_features import N_RETURN_FEATURES, ItemFeatures
+from chronotope.models.repeat_features.later_inputs import linear_with_later_inputs
 
 N_COUNTS = 2
 """Counts over the full history: plain, and decayed with a learned time constant."""
@@ -56,7 +57,9 @@ class RepeatHead(nn.Module):
         self.mix_kernels = nn.Linear(len(KERNELS) + N_COUNTS + 1, n_hidden)
         self.mix_context = nn.Linear(n_context, n_hidden)
         self.item_features = ItemFeatures(n_categories)
-        self.mix_features = nn.Linear(self.item_features.n_out, n_hidden)
+        self.mix_features = linear_with_later_inputs(
+            self.item_features.n_out, n_hidden, N_RETURN_FEATURES
+        )
         self.mix_out = nn.Linear(n_hidden, 1)
         nn.init.zeros_(self.mix_out.weight)
 

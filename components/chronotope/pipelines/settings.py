@@ -1,6 +1,7 @@
 """Settings of a training, composed of the configs of its components."""
 
 from pathlib import Path
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -70,6 +71,16 @@ class TrainSettings(BaseModel):
     engine: EngineConfig = Field(
         EngineConfig(), description="Where folds of trials and bundles are evaluated."
     )
+
+    def for_groups_of(self, min_users: int) -> Self:
+        """Settings that show no group of fewer users, as the dataset's privacy asks.
+
+        Args:
+            min_users: Users that a group needs; fewer than the settings' own change nothing.
+        """
+        if min_users <= self.min_group_users:
+            return self
+        return self.model_copy(update={"min_group_users": min_users})
 
     @property
     def workspace(self) -> Workspace:

@@ -143,8 +143,10 @@ def _select(source: ScoringSource, config: ScoringConfig) -> tuple[str, UserSele
         source.data_version.events,
         source.live_users,
         lambda user_id: source.read_state(user_id).log_position,
+        source.stored_users.is_excluded,
     )
-    return key, select_users(log_users, scored_users(source.lake), key, config)
+    present, stored_id = scored_users(source.lake), source.stored_users.stored_id
+    return key, select_users(log_users, present, key, config, stored_id)
 
 
 def _selection_result(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from chronotope.contracts.data_version import EVENTS, DataVersion
@@ -11,7 +11,10 @@ from chronotope.contracts.event_log import Float64
 from chronotope.datasets.loading import dataset_names, load_spec
 from chronotope.inference.interval_levels import forecast_levels
 from chronotope.lake import InteractionLog, Lake
+from chronotope.lake.event_labels import AnomalousEvents, read_event_labels
+from chronotope.lake.privacy import StoredUsers, read_stored_users
 from chronotope.lake.version_poller import VersionPoller
+from chronotope.privacy import PrivacySettings
 from chronotope.registry.champion import Champion
 from chronotope.runtime.workspace import Workspace
 from chronotope.scoring.config import ScoringConfig
@@ -33,6 +36,7 @@ class ScoringSource:
         read_state: State of a user by id, posted events included.
         live_users: Users with posted events that may be missing in the lake.
         levels: Of low end, median and high end of the time, shape (3,).
+        stored_users: Pseudonyms of the ids that callers use, and who is excluded.
     """
 
     lake: Lake
@@ -41,6 +45,7 @@ class ScoringSource:
     read_state: Callable[[str], UserState]
     live_users: frozenset[str]
     levels: Float64
+    stored_users: StoredUsers = field(default_factory=lambda: StoredUsers(PrivacySettings()))
 
     @property
     def champion(self) -> Champion:
@@ -60,10 +65,12 @@ def open_source(
         load: Loader of the champion.
 
     Raises:
-        ConfigError: k exceeds the catalogue.
+        ConfigError: k exceeds the catalogue, or the keys of the pseudonyms are missing.
         StoreError: There is no champion, or the lake cannot be read.
     """
-    lake = Lake(Workspace(config.root).lake(dataset))
+    workspace = Workspace(config.root)
+    lake = Lake(workspace.lake(dataset))
+    stored_users = read_stored_users(lake, dataset)
     champion = load(config.root, dataset)
     n_items = champion.vocabulary.items.size - 1
     if config.k > n_items:
@@ -73,7 +80,8 @@ def open_source(
             way_out=f"Choose a k of at most {n_items:,}",
         )
     data_version = read_data_version(VersionPoller(lake))
-    event_store = EventStore.read(lake)
+    anomalous_events = AnomalousEvents.of_labels(read_event_labels(workspace.event_labels(dataset)))
+    event_store = EventStore.read(lake, anomalous_events.event_ids)
     # events may have been added since the version was read
     tables = (pair for pair in data_version.tables if pair[0] != EVENTS)
     data_version = DataVersion(((EVENTS, event_store.version), *tables))
@@ -81,7 +89,8 @@ def open_source(
         loaded_champion = LoadedChampion.load(champion, config.root, event_store, data_version)
         if loaded_champion.item_context is not None:
             exit_stack.callback(loaded_champion.item_context.close)
-        yield _source(dataset, config, lake, loaded_champion, exit_stack)
+        source = _source(dataset, config, lake, loaded_champion, exit_stack, anomalous_events)
+        yield replace(source, stored_users=stored_users)
 
 
 def _source(
@@ -90,6 +99,7 @@ def _source(
     lake: Lake,
     loaded_champion: LoadedChampion,
     exit_stack: ExitStack,
+    anomalous_events: AnomalousEvents,
 ) -> ScoringSource:
     """The source, with the posted events if there are any; closed with the stack."""
     workspace = Workspace(config.root)
@@ -107,6 +117,7 @@ def _source(
     interaction_log = InteractionLog(log_path)
     exit_stack.callback(interaction_log.close)
     live_state = LiveState(_service_settings(dataset, config), interaction_log, LruCache(1))
+    live_state.exclude_events(anomalous_events.keys)
     return ScoringSource(
         lake,
         loaded_champion,

@@ -6,7 +6,7 @@ A user is up to date if both are as they would be now.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -51,6 +51,7 @@ class LogUsers:
         version: TableVersion,
         live_users: frozenset[str],
         log_position: Callable[[str], int],
+        is_excluded: Callable[[str], bool] = lambda _: False,
     ) -> Self:
         """Read the users and digest their events, in one pass over two columns.
 
@@ -59,6 +60,7 @@ class LogUsers:
             version: Version of the events.
             live_users: Users with posted events that may be missing in the lake.
             log_position: Log position of the latest event of such a user.
+            is_excluded: Whether a user has opted out or was erased: no predictions are stored.
 
         Raises:
             NotEnoughData: The log has no user.
@@ -68,14 +70,20 @@ class LogUsers:
         live = pa.array(sorted(live_users), pa.string())
         ids = pc.unique(pa.chunked_array([*distinct, live], pa.string()))
         ids = ids.take(pc.sort_indices(ids))
+        excluded_mask = [is_excluded(user_id) for user_id in ids.to_pylist()]
+        if any(excluded_mask):
+            ids = ids.filter(pc.invert(pa.array(excluded_mask)))
+            live = live.filter(pc.is_in(live, value_set=ids))
         if not len(ids):
             raise NotEnoughData(
                 "The log has no user to score", way_out="Ingest events first: chronotope ingest"
             )
         digests = np.zeros(len(ids), np.uint64)
         for batch in lake.dataset(EVENTS, version).to_batches(columns=[c.USER_ID, c.EVENT_ID]):
-            user_rows = pc.index_in(batch.column(0), value_set=ids).to_numpy()
-            np.add.at(digests, user_rows, key_hashes(pa.chunked_array([batch.column(1)])))
+            user_rows = positions(batch.column(0).cast(pa.string()), ids)
+            is_listed = user_rows >= 0
+            hashes = key_hashes(pa.chunked_array([batch.column(1)]))
+            np.add.at(digests, user_rows[is_listed], hashes[is_listed])
         for user_id, row in zip(live.to_pylist(), positions(live, ids).tolist(), strict=True):
             digests[row] += np.uint64(log_position(user_id))
         return cls(ids, digests.view(np.int64))
@@ -103,7 +111,11 @@ class UserSelection:
 
 
 def select_users(
-    log_users: LogUsers, present: pa.Table, scoring_key: str, config: ScoringConfig
+    log_users: LogUsers,
+    present: pa.Table,
+    scoring_key: str,
+    config: ScoringConfig,
+    stored_id: Callable[[str], str] = lambda user_id: user_id,
 ) -> UserSelection:
     """Choose the users to score.
 
@@ -112,6 +124,7 @@ def select_users(
         present: Result of ``lake.prediction_table.scored_users``.
         scoring_key: Key of this scoring.
         config: Users file, and whether users without news are scored as well.
+        stored_id: Id under which a user of the file is stored.
 
     Raises:
         ConfigError: The users file cannot be used, or has ids that are not in the log.
@@ -119,7 +132,9 @@ def select_users(
     ids, digests = log_users.ids, log_users.digests
     listed, n_unknown = None, 0
     if config.users_file is not None:
-        listed, n_unknown = _listed_users(ids, config.users_file, skip=config.skip_unknown)
+        listed, n_unknown = _listed_users(
+            ids, config.users_file, stored_id, skip=config.skip_unknown
+        )
         listed_rows = positions(listed, ids)
         ids, digests = listed, digests[listed_rows]
     has_news = np.ones(len(ids), np.bool_)
@@ -180,12 +195,16 @@ def _is_current(
 
 
 def _listed_users(
-    log_ids: pa.StringArray, users_file: Path, *, skip: bool
+    log_ids: pa.StringArray, users_file: Path, stored_id: Callable[[str], str], *, skip: bool
 ) -> tuple[pa.StringArray, int]:
-    """Ids of the users file that are in the log, and the number of the others."""
-    wanted = pa.array(read_users_file(users_file).user_ids, pa.string())
+    """Stored ids of the users file that are in the log, and the number of the others."""
+    file_ids = read_users_file(users_file).user_ids
+    wanted = pa.array([stored_id(user_id) for user_id in file_ids], pa.string())
     is_known = pc.is_in(wanted, value_set=log_ids)
-    unknown: Sequence[str] = wanted.filter(pc.invert(is_known)).to_pylist()
+    unknown = [
+        user_id for user_id, known in zip(file_ids, is_known.to_pylist(), strict=True) if not known
+    ]
     if unknown and not skip:
         raise unknown_users_error(unknown, frozenset(log_ids.to_pylist()), users_file)
-    return wanted.filter(is_known), len(unknown)
+    listed = wanted.filter(is_known)
+    return listed.take(pc.sort_indices(listed)), len(unknown)

@@ -14,6 +14,7 @@ from chronotope.models.transfer.checkpoint import (
 )
 from chronotope.models.transfer.parameter_scope import (
     CONTEXT_INPUTS,
+    LATER_INPUTS,
     embedded_ids,
     is_transferable,
 )
@@ -116,7 +117,7 @@ def _fitted(name: str, value: Tensor, initial: Tensor) -> Tensor:
     """Tensor of a checkpoint in the shape of the network's, on its device."""
     if embedded_ids(name) is not None and value.shape == initial.shape[1:]:
         return value.expand_as(initial).clone()
-    if name in CONTEXT_INPUTS and value.shape[0] == initial.shape[0]:
+    if name in (*CONTEXT_INPUTS, *LATER_INPUTS) and value.shape[0] == initial.shape[0]:
         n_columns = initial.shape[1] - value.shape[1]
         if n_columns > 0:
             return torch.cat([value, value.new_zeros(len(value), n_columns)], dim=1)

@@ -18,7 +18,9 @@ from chronotope.models.transfer.checkpoint import (
     transferable_state,
     write_checkpoint,
 )
+from chronotope.models.transfer.parameter_scope import LATER_INPUTS
 from chronotope.testing.recommender_suite import sample_catalog
+from chronotope.training.pretrained_start import load_parameters
 
 CONFIG = ModelConfig(n_hidden=8, content=False)
 CATEGORIES = "repeat_head.item_features.category_embedding.weight"
@@ -110,8 +112,15 @@ def test_the_shipped_checkpoint_is_small_and_fits_the_default_network() -> None:
     checkpoint, path = shipped_checkpoint(), shipped_path()
     assert path.stat().st_size <= 1_000_000
     net = ChronotopeNet(ModelConfig(), sample_catalog())
-    shapes = {name: value.shape for name, value in transferable_state(net).items()}
-    assert {name: value.shape for name, value in checkpoint.parameters.items()} == shapes
+    state = transferable_state(net)
+    assert set(checkpoint.parameters) == set(state)
+    for name, value in checkpoint.parameters.items():  # later inputs are completed by zeros
+        assert value.shape == state[name].shape or name in LATER_INPUTS, name
+    load_parameters(net, checkpoint)
+    features = checkpoint.parameters[LATER_INPUTS[0]]
+    loaded = net.repeat_head.mix_features.weight
+    assert torch.equal(loaded[:, : features.shape[1]], features)
+    assert not loaded[:, features.shape[1] :].any()
     assert checkpoint.card == path.with_suffix(".md").read_text(encoding="utf-8")
     assert "complete_journey | CC0-1.0" in checkpoint.card
 

@@ -85,7 +85,7 @@ def test_a_record_that_is_posted_again_is_not_scored_again(client: TestClient) -
     assert len(post(client, 1)) == 1
     record = {"kind": "event", "key": "k1", "user_id": "u00", "item_id": "i01"}
     reply = client.post("/events", json={**record, "occurred_at": "2026-06-01T03:00:01Z"})
-    assert reply.json() == {"n_received": 1, "n_new": 0, "n_unknown_items": 0}
+    assert reply.json() == {"n_received": 1, "n_new": 0, "n_unknown_items": 0, "n_not_stored": 0}
 
 
 def test_labels_are_stored_and_checked(client: TestClient, town: Town) -> None:

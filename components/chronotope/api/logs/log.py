@@ -195,6 +195,8 @@ class Log:
             users: Attributes of the users.
             id_types: Types of the ids in the source.
         """
+        if catalog is not None:
+            dataset_spec = catalog.described(dataset_spec)
         log_store = LogStore.temporary_store(dataset_spec.name)
         column_map = dict(dataset_spec.events.columns) if dataset_spec.events is not None else {}
         log_report = ingest_rows(

@@ -13,6 +13,8 @@ import pyarrow as pa
 
 import chronotope
 from chronotope.api.logs.report import LogReport
+from chronotope.content.embed_catalogue import embed_catalogue
+from chronotope.content.item_vectors import dataset_content
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.datasets.files.line_accounting import SourceReport
@@ -85,19 +87,27 @@ class LogStore:
         return self.lake.read("users") if self.lake.exists("users") else None
 
     def load_features(self, dataset_spec: DatasetSpec) -> "LogFeatures":
-        """Numeric log and catalogue, without noise, as ``chronotope ingest`` builds them."""
+        """Numeric log and catalogue, without noise, as ``chronotope ingest`` builds them.
+
+        Texts that the catalogue's specification names are encoded first, new ones alone.
+        """
+        item_rows, item_content = self.items(), None
+        if dataset_spec.items is not None and dataset_spec.items.content is not None:
+            embed_catalogue(dataset_spec, Workspace(self.root))
+            item_content = dataset_content(dataset_spec, self.lake, item_rows)
         event_lake, events_version = self.lake, self.lake.table_version("events")
         is_kept, noise_report = filter_noise(
             event_lake.read("events", events_version, COLUMNS), NoiseConfig()
         )
         feature_snapshot = build_features(
             event_lake.reader("events", events_version, None if is_kept.all() else is_kept),
-            self.items(),
+            item_rows,
             config=FeaturesConfig(
                 items_are_places=dataset_spec.items_are_places, context=dataset_spec.known_before
             ),
             out=Workspace(self.root).features(self.dataset),
             users=self.users(),
+            content=item_content,
         )
         event_log, feature_catalog = load_features(feature_snapshot.path)
         return LogFeatures(event_log, feature_catalog, noise_report, feature_snapshot.digest)

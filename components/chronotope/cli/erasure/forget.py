@@ -36,8 +36,10 @@ def forget(
         from chronotope.erasure import count_lake_rows, forget_users
         from chronotope.registry.champion import require_dataset
         from chronotope.scoring.users_file import read_users_file
+        from flows.privacy.secret_keys import provide_lake_keys
 
         require_dataset(root, dataset)
+        provide_lake_keys(root, dataset)
         user_ids = [*(user or []), *(read_users_file(users).user_ids if users else ())]
         if dry_run:
             show_rows(terminal, count_lake_rows(root, dataset, user_ids), as_json=as_json)
@@ -90,5 +92,6 @@ def show_certificate(terminal: TerminalConsole, certificate: "Certificate") -> N
     if certificate.models:
         terminal.print(
             f"Trained with these users: versions {', '.join(certificate.models)}. "
-            f"Replace them: chronotope train {certificate.dataset}. Restart running services."
+            f"Replace them: chronotope train {certificate.dataset}. Running services follow at "
+            "their next poll."
         )

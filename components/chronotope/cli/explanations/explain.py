@@ -43,7 +43,9 @@ def explain(
     with run_command(f"Explaining the champion of {dataset}") as console:
         moment = parse_moment(request_time)
         from chronotope.explanations.explain_user import explain_user
+        from flows.privacy.secret_keys import provide_lake_keys
 
+        provide_lake_keys(root, dataset)
         explanation = explain_user(root, dataset, user, moment, item_id=item, list_len=k)
     if as_json:
         print_json(_json_content(explanation))

@@ -24,6 +24,9 @@ REFUSED_LINES: Final = pa.schema(
 MAX_SHOWN_CHARS: Final = 1_000
 """Maximum length of the text of a refused line, characters; the rest is cut."""
 
+HIDDEN_TEXT: Final = "(not stored: the dataset has pseudonyms)"
+"""Text of a refused line that may hold the id of a user."""
+
 MIN_REFUSED_LINES: Final = 5
 """Number of refused lines of a file that is allowed whatever their share."""
 
@@ -92,9 +95,12 @@ class SourceReport:
 
     Attributes:
         files: Counts of each text file, by path.
+        hides_texts: Whether the texts of refused lines are left out, since they hold ids of
+            users of a dataset with pseudonyms.
     """
 
     files: dict[str, LineCounts] = field(default_factory=dict)
+    hides_texts: bool = False
     _waiting: list[tuple[str, UnreadableLine]] = field(default_factory=list)
 
     def totals(self) -> LineCounts:
@@ -114,7 +120,10 @@ class SourceReport:
         columns = [
             [file_label for file_label, _ in waiting_lines],
             [refused_line.line for _, refused_line in waiting_lines],
-            [_shortened(refused_line.text) for _, refused_line in waiting_lines],
+            [
+                HIDDEN_TEXT if self.hides_texts else _shortened(refused_line.text)
+                for _, refused_line in waiting_lines
+            ],
             [refused_line.reason for _, refused_line in waiting_lines],
         ]
         return pa.table(

@@ -70,6 +70,9 @@ CONTEXT_INPUTS: Final = (
 )
 """Weights whose last input columns are the context columns of a log; the first ones carry over."""
 
+LATER_INPUTS: Final = ("repeat_head.mix_features.weight",)
+"""Weights whose last input columns came later: those of an older checkpoint start at zero."""
+
 
 def parameter_scope(state_key: str) -> ParameterScope:
     """Class of a key of ``ChronotopeNet.state_dict``.

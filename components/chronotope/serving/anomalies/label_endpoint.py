@@ -1,6 +1,6 @@
 """Endpoint of labels: outcomes of events, durable, shared by all workers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, Self
 
 from fastapi import Body, FastAPI, Response
@@ -61,6 +61,7 @@ def add_label_endpoint(
     executor: BoundedExecutor,
     audit_trail: AuditTrail,
     dataset: str,
+    on_stored: Callable[[], None] = lambda: None,
 ) -> None:
     """Add ``POST /labels`` to an application.
 
@@ -70,6 +71,7 @@ def add_label_endpoint(
         executor: Threads that write.
         audit_trail: Where the number of new labels is recorded.
         dataset: Name of the dataset.
+        on_stored: Called when labels said something new.
     """
 
     def store_labels(labels: Sequence[PostedLabel]) -> LabelReceipt:
@@ -78,6 +80,7 @@ def add_label_endpoint(
             n_fraud = sum(label.event_label.is_anomalous for label in labels)
             counts = {"n_received": len(labels), "n_new": n_new, "n_fraud": n_fraud}
             audit_trail.append("label", dataset, counts)
+            on_stored()
         return LabelReceipt(n_received=len(labels), n_new=n_new)
 
     @app.post("/labels", response_model=LabelReceipt)

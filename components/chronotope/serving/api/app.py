@@ -3,6 +3,7 @@
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +13,11 @@ from pydantic import BaseModel, TypeAdapter
 from chronotope.audit import AuditTrail
 from chronotope.experiments.experiment import store_experiment
 from chronotope.inference.new_items import NewItemReader
-from chronotope.lake import Interaction, InteractionLog, Lake
-from chronotope.lake.event_labels import EventLabelLog
+from chronotope.lake import InteractionLog, Lake
+from chronotope.lake.event_labels import AnomalousEvents, EventLabelLog
 from chronotope.lake.posted import PostedItemContext
 from chronotope.lake.posted_items import PostedItems
+from chronotope.lake.privacy import StoredUsers
 from chronotope.registry.champion import (
     Champion,
     alias_version,
@@ -24,15 +26,13 @@ from chronotope.registry.champion import (
     load_version,
 )
 from chronotope.runtime.workspace import Workspace
-from chronotope.serving.anomalies.anomaly_endpoints import (
-    ScoredEvent,
-    ScoredReceipt,
-    add_anomaly_endpoints,
-)
+from chronotope.serving.anomalies.anomaly_endpoints import ScoredReceipt, add_anomaly_endpoints
 from chronotope.serving.anomalies.label_endpoint import add_label_endpoint
 from chronotope.serving.anomalies.live_detector import LiveDetector
+from chronotope.serving.api.consent_endpoint import add_consent_endpoint
 from chronotope.serving.api.demo_page import add_demo_page
 from chronotope.serving.api.docs_page import add_docs_page
+from chronotope.serving.api.event_intake import EventIntake
 from chronotope.serving.api.explain_endpoint import explain
 from chronotope.serving.api.item_context_endpoint import (
     ItemContextEndpoint,
@@ -45,7 +45,6 @@ from chronotope.serving.api.problems import PROBLEM_RESPONSES, handle_problems
 from chronotope.serving.api.recommend_endpoint import RecommendEndpoint
 from chronotope.serving.api.requests import (
     IdText,
-    PostedRecord,
     PostedRecords,
     PredictRequest,
     RecommendRequest,
@@ -54,11 +53,11 @@ from chronotope.serving.api.requests import (
 )
 from chronotope.serving.api.responses import (
     ExplainResponse,
-    HealthResponse,
     IngestReceipt,
     PredictResponse,
     RecommendResponse,
 )
+from chronotope.serving.api.state_endpoints import add_state_endpoints
 from chronotope.serving.api.stored_endpoint import StoredEndpoint
 from chronotope.serving.executor import BoundedExecutor
 from chronotope.serving.middleware.auth_and_limits import AuthAndLimits
@@ -68,8 +67,10 @@ from chronotope.serving.model.inference import InferenceService
 from chronotope.serving.model.stored_predictions import StoredPredictions, source_text
 from chronotope.serving.model.watcher import ChampionWatcher
 from chronotope.serving.settings import ServeSettings
+from chronotope.serving.state.fraud_labels import FraudLabels
 from chronotope.serving.state.impressions import ImpressionWriter
 from chronotope.serving.state.redis_cache import RedisCache
+from chronotope.serving.state.served_users import ServedUsers
 from chronotope.serving.telemetry import Telemetry
 
 
@@ -96,10 +97,13 @@ class Service:
             store_experiment(workspace.experiments(settings.dataset), settings.experiment)
         self.settings, self.telemetry = settings, Telemetry()
         self.interaction_log = InteractionLog(workspace.interactions(settings.dataset))
-        self.stored_predictions = StoredPredictions(Lake(workspace.lake(settings.dataset)))
+        lake = Lake(workspace.lake(settings.dataset))
+        self.served_users = ServedUsers(lake, settings.dataset, self._drop_users)
+        self.stored_predictions = StoredPredictions(lake)
         self.posted_items = PostedItems(workspace.posted_items(settings.dataset))
         self.posted_item_context = PostedItemContext(workspace.posted_item_context(dataset))
         self.label_log = EventLabelLog(workspace.event_labels(settings.dataset))
+        self.fraud_labels = FraudLabels(self.label_log, self._exclude_events)
         self.live_detector = LiveDetector(settings, self.interaction_log)
         self.new_items = _new_item_reader(settings, self.posted_items)
         self.watcher = ChampionWatcher(
@@ -111,6 +115,7 @@ class Service:
             after_poll=lambda loaded_champion: self.arms.refresh(loaded_champion),
             after_attempt=self._after_attempt,
             new_items=self.new_items,
+            excluded_ids=self.fraud_labels.event_ids,
             posted_context=self.posted_item_context,
         )
         self.arms = self._experiment_arms(load_arm)
@@ -118,19 +123,36 @@ class Service:
             settings, self.interaction_log, self.watcher, self.telemetry
         )
         self.impression_writer = ImpressionWriter(
-            self.interaction_log, self.telemetry.impressions_lost.inc
+            self.interaction_log,
+            self.telemetry.impressions_lost.inc,
+            resolution_min=lambda: self.served_users.users.settings.time_resolution_min,
         )
         self.redis_cache = _redis_cache(settings, self.interaction_log, self.telemetry)
-        self.recommend_endpoint = RecommendEndpoint(
-            settings,
+        self.recommend_endpoint, self.event_intake = self._recommend_endpoint(), self._intake()
+        self.stored_endpoint = StoredEndpoint(settings.dataset, self.stored_predictions)
+        self.executor = BoundedExecutor(settings.threads, settings.time_limit_s)
+
+    def _recommend_endpoint(self) -> RecommendEndpoint:
+        return RecommendEndpoint(
+            self.settings,
             self.inference_service,
             self.arms,
             self.telemetry,
-            self.impression_writer if settings.log_impressions else None,
+            self.impression_writer if self.settings.log_impressions else None,
             self.redis_cache,
+            self.served_users.stored_time,
         )
-        self.stored_endpoint = StoredEndpoint(settings.dataset, self.stored_predictions)
-        self.executor = BoundedExecutor(settings.threads, settings.time_limit_s)
+
+    def _intake(self) -> EventIntake:
+        return EventIntake(
+            self.settings,
+            self.interaction_log,
+            self.inference_service.live_state,
+            self.live_detector,
+            self.watcher,
+            self.served_users,
+            self.telemetry,
+        )
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -179,7 +201,19 @@ class Service:
         if self.watcher.loaded_or_none is None:  # else they are not read, and need not be opened
             self.stored_predictions.refresh()
 
+    def _drop_users(self, users: StoredUsers) -> None:
+        """Forget users who were erased or have opted out, in memory and in all caches."""
+        self.inference_service.live_state.drop_users(users.is_excluded)
+        self.recommend_endpoint.forget_responses()
+
+    def _exclude_events(self, anomalous_events: AnomalousEvents) -> None:
+        """Leave events that a label calls anomalous out of all histories."""
+        self.inference_service.live_state.exclude_events(anomalous_events.keys)
+        self.recommend_endpoint.forget_responses()
+
     def _update_live_state(self) -> None:
+        self.served_users.refresh()
+        self.fraud_labels.refresh()
         live_state = self.inference_service.live_state
         live_state.catch_up()
         if self.watcher.loaded_or_none:  # loaded at an earlier poll
@@ -187,13 +221,22 @@ class Service:
 
     async def recommend(self, recommend_request: RecommendRequest) -> RecommendResponse:
         """Recommendation list; with Redis, or for a slow request, computed in a thread."""
+        stored_request, is_excluded = self.served_users.as_stored(recommend_request)
+        response = await self._recommend(stored_request, is_logged=not is_excluded)
+        return response.model_copy(update={"user_id": recommend_request.user_id})
+
+    async def _recommend(
+        self, recommend_request: RecommendRequest, *, is_logged: bool
+    ) -> RecommendResponse:
         if self.uses_stored_predictions:
             return await self.executor.run(self._recommend_stored, recommend_request)
         in_event_loop = self.redis_cache is None and recommend_request.is_fast
         # the item context of a new day is read from the lake, which would hold up all requests
         in_event_loop &= self.watcher.loaded_champion.item_context is None
         run = self.executor.run_fast if in_event_loop else self.executor.run
-        return await run(self.recommend_endpoint.recommend, recommend_request)
+        return await run(
+            partial(self.recommend_endpoint.recommend, is_logged=is_logged), recommend_request
+        )
 
     def _recommend_stored(self, recommend_request: RecommendRequest) -> RecommendResponse:
         response = self.stored_endpoint.recommend(recommend_request)
@@ -202,39 +245,14 @@ class Service:
 
     async def predict(self, predict_request: PredictRequest) -> PredictResponse:
         """Next items, time and places, computed in a thread."""
+        stored_request, _ = self.served_users.as_stored(predict_request)
         if self.uses_stored_predictions:
-            return await self.executor.run(self.stored_endpoint.predict, predict_request)
-        return await self.executor.run(
-            predict, self.inference_service, self.settings.dataset, predict_request
-        )
-
-    def ingest_records(self, records: list[PostedRecord]) -> IngestReceipt:
-        """Append records to the interaction log; on return they are on disk and count."""
-        interactions = [_interaction(record) for record in records]
-        n_new = self.interaction_log.append(interactions)
-        self.inference_service.live_state.catch_up()
-        loaded_champion = self.watcher.loaded_or_none
-        event_items = [record.item_id for record in records if record.kind == "event"]
-        known_items = loaded_champion.item_idx_of if loaded_champion else set(event_items)
-        n_unknown_items = sum(item_id not in known_items for item_id in event_items)
-        n_impressions = len(records) - len(event_items)
-        for kind, n_records in (("event", len(event_items)), ("impression", n_impressions)):
-            self.telemetry.interactions.labels(kind).inc(n_records)
-        self.telemetry.duplicates.inc(len(records) - n_new)
-        receipt = IngestReceipt(
-            n_received=len(records), n_new=n_new, n_unknown_items=n_unknown_items
-        )
-        return self._scored(receipt, [posted for posted in interactions if posted.kind == "event"])
-
-    def _scored(self, receipt: IngestReceipt, events: list[Interaction]) -> IngestReceipt:
-        """The receipt with anomaly scores, if there is a detector and something new."""
-        if self.live_detector.version is None or receipt.n_new == 0:
-            return receipt
-        item_scores = self.live_detector.score(
-            [posted.key for posted in events], [posted.payload for posted in events]
-        )
-        anomalies = tuple(ScoredEvent.of(event_score) for event_score in item_scores)
-        return ScoredReceipt(**receipt.model_dump(), anomalies=anomalies)
+            response = await self.executor.run(self.stored_endpoint.predict, stored_request)
+        else:
+            response = await self.executor.run(
+                predict, self.inference_service, self.settings.dataset, stored_request
+            )
+        return response.model_copy(update={"user_id": predict_request.user_id})
 
 
 def create_app(
@@ -268,14 +286,25 @@ def create_app(
     )
     app.state.service = service
     fast_handlers = {**_add_model_endpoints(app, service), **_add_event_endpoint(app, service)}
-    _add_state_endpoints(app, service)
+    add_state_endpoints(app, service)
     add_item_endpoints(app, ItemEndpoint(settings, service.watcher), service.executor)
     new_item_endpoint = NewItemEndpoint(settings, service.watcher, service.posted_items)
     add_new_item_endpoints(app, new_item_endpoint, service.executor)
     context_endpoint = ItemContextEndpoint(service.watcher, service.posted_item_context)
     add_item_context_endpoint(app, context_endpoint, service.executor)
     audit_trail = AuditTrail(Workspace(settings.root).audit())
-    add_label_endpoint(app, service.label_log, service.executor, audit_trail, settings.dataset)
+    lake = Lake(Workspace(settings.root).lake(settings.dataset))
+    add_consent_endpoint(
+        app, lake, service.served_users, service.executor, audit_trail, settings.dataset
+    )
+    add_label_endpoint(
+        app,
+        service.label_log,
+        service.executor,
+        audit_trail,
+        settings.dataset,
+        service.fraud_labels.refresh,
+    )
     add_anomaly_endpoints(app, service.live_detector, service.executor)
     add_docs_page(app)
     add_demo_page(app, service.watcher, has_pictures=settings.pictures is not None)
@@ -316,10 +345,11 @@ def _add_model_endpoints(app: FastAPI, service: Service) -> dict[str, FastHandle
     ) -> Response:
         """Events that made the score of one item or of the most probable items, and its reason."""
         user_request = UserRequest(user_id=user_id, request_time=request_time, k=k)
+        stored_request, _ = service.served_users.as_stored(user_request)
         response = await service.executor.run(
-            explain, service.inference_service, dataset, user_request, item_id
+            explain, service.inference_service, dataset, stored_request, item_id
         )
-        return _json_response(response)
+        return _json_response(response.model_copy(update={"user_id": user_id}))
 
     return {
         "/recommend": (TypeAdapter(RecommendRequest), recommend_items),
@@ -334,44 +364,10 @@ def _add_event_endpoint(app: FastAPI, service: Service) -> dict[str, FastHandler
     ) -> Response:
         """Store events and impressions; after status 200 each is on disk once."""
         record_list = records if isinstance(records, list) else [records]
-        receipt = await service.executor.run(service.ingest_records, record_list)
+        receipt = await service.executor.run(service.event_intake.ingest, record_list)
         return _json_response(receipt)
 
     return {"/events": (TypeAdapter(PostedRecords), post_events)}
-
-
-def _add_state_endpoints(app: FastAPI, service: Service) -> None:
-    def service_state(status: str) -> HealthResponse:
-        loaded_champion = service.watcher.loaded_or_none
-        settings = service.settings
-        return HealthResponse(
-            status=status,
-            dataset=settings.dataset,
-            version=loaded_champion.champion.version if loaded_champion else None,
-            source=service.source,
-            problem=service.watcher.problem,
-            experiment=settings.experiment.name if settings.experiment else None,
-            arms=service.arms.arm_states(loaded_champion),
-        )
-
-    @app.get("/health", response_model=HealthResponse)
-    async def health() -> Response:
-        """Liveness: the service runs."""
-        return _json_response(service_state("running"))
-
-    @app.get("/ready", response_model=HealthResponse)
-    async def ready() -> Response:
-        """Readiness: a champion is loaded, or predictions are stored; 503 without either."""
-        if service.uses_stored_predictions:
-            return _json_response(service_state("degraded"))
-        _ = service.watcher.loaded_champion
-        return _json_response(service_state("ready"))
-
-    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-    async def metrics() -> Response:
-        """Metrics in the text format of Prometheus."""
-        media_type = "text/plain; version=0.0.4"
-        return Response(service.telemetry.metrics_page(), media_type=media_type)
 
 
 def _new_item_reader(settings: ServeSettings, posted_items: PostedItems) -> NewItemReader:
@@ -388,11 +384,6 @@ def _redis_cache(
     key_prefix = f"chronotope:{settings.dataset}:{interaction_log.identity}:"
     redis_url = settings.store.get_secret_value()
     return RedisCache(redis_url, key_prefix, telemetry.store_failures.inc)
-
-
-def _interaction(record: PostedRecord) -> Interaction:
-    payload = record.model_dump(mode="json", exclude={"kind", "key"}, exclude_none=True)
-    return Interaction(key=record.key, kind=record.kind, payload=payload)
 
 
 def _json_response(response_model: BaseModel) -> Response:

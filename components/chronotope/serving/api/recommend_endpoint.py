@@ -1,6 +1,7 @@
 """Responses of ``/recommend``: ranked or randomly drawn items, cached and logged as impressions."""
 
-from datetime import UTC
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -35,6 +36,7 @@ class RecommendEndpoint:
         telemetry: Telemetry,
         impression_writer: ImpressionWriter | None,
         shared_cache: SharedCache | None = None,
+        stored_time: Callable[[datetime, int], datetime] = lambda moment, _: moment,
     ) -> None:
         """Start with an empty cache.
 
@@ -45,7 +47,9 @@ class RecommendEndpoint:
             telemetry: Metrics.
             impression_writer: Log of shown lists; None logs nothing.
             shared_cache: Cache of all workers.
+            stored_time: A time, and the offset of the user's clock, as they may be logged.
         """
+        self._stored_time = stored_time
         self._settings, self._inference_service = settings, inference_service
         self._arms, self._impression_writer = arms, impression_writer
         self._response_cache = ResponseCache(
@@ -56,19 +60,22 @@ class RecommendEndpoint:
         )
         self.shadow_worker = ShadowWorker(self._run_shadow, telemetry)
 
-    def recommend(self, recommend_request: RecommendRequest) -> RecommendResponse:
+    def recommend(
+        self, recommend_request: RecommendRequest, *, is_logged: bool = True
+    ) -> RecommendResponse:
         """Recommendation list, logged as an impression and repeated by shadow arms.
 
         Args:
             recommend_request: The request.
+            is_logged: Whether anything may be stored of it.
         """
         champion, answer_id = self._inference_service.champion, uuid4().hex
         user_id = recommend_request.user_id
         assignment = self._arms.assign(user_id, champion)
         response = self._cached_response(recommend_request, assignment, answer_id)
-        if self._impression_writer is not None:
+        if self._impression_writer is not None and is_logged:
             self._impression_writer.put(
-                _impression(response, recommend_request, fell_back=assignment.fell_back)
+                self._impression(response, recommend_request, fell_back=assignment.fell_back)
             )
             for shadow in self._arms.shadow_assignments(user_id, champion):
                 request_time = {"request_time": response.request_time}
@@ -81,7 +88,7 @@ class RecommendEndpoint:
     ) -> None:
         """Log a list that was not computed here, if lists are logged."""
         if self._impression_writer is not None:
-            self._impression_writer.put(_impression(response, recommend_request))
+            self._impression_writer.put(self._impression(response, recommend_request))
 
     def _run_shadow(self, task: ShadowTask) -> None:
         """Log the list of a shadow arm, which no user sees."""
@@ -90,7 +97,7 @@ class RecommendEndpoint:
         response = self._cached_response(task.recommend_request, task.shadow, shadow_id)
         if self._impression_writer is not None:
             self._impression_writer.put(
-                _impression(response, task.recommend_request, shadow_of=task.answer_id)
+                self._impression(response, task.recommend_request, shadow_of=task.answer_id)
             )
 
     def _cached_response(
@@ -107,12 +114,32 @@ class RecommendEndpoint:
             response = self._compute_response(
                 recommend_request, prepared, exploration, item_exposure, answer_id
             )
-            if cache_key is not None:
-                self._response_cache.put(cache_key, response)
+            if cache_key is not None:  # without the id: the shared cache is outside of the root
+                self._response_cache.put(cache_key, response.model_copy(update={"user_id": None}))
         arm = assignment.arm
         experiment = self._settings.experiment if arm else None
         arm_fields = {"experiment": experiment and experiment.name, "arm": arm and arm.name}
-        return response.model_copy(update={"answer_id": answer_id, **arm_fields})
+        user_fields = {"answer_id": answer_id, "user_id": recommend_request.user_id}
+        return response.model_copy(update=user_fields | arm_fields)
+
+    def forget_responses(self) -> None:
+        """Empty the caches of responses, since users were erased or have opted out."""
+        self._response_cache.clear()
+
+    def _impression(
+        self,
+        response: RecommendResponse,
+        recommend_request: RecommendRequest,
+        *,
+        fell_back: bool = False,
+        shadow_of: str | None = None,
+    ) -> Interaction:
+        """Log record of a shown list, with all that off-policy evaluation needs."""
+        offset_min = recommend_request.utc_offset_min or 0
+        shown_at = self._stored_time(response.request_time, offset_min)
+        return _impression(
+            response, recommend_request, shown_at, fell_back=fell_back, shadow_of=shadow_of
+        )
 
     def _exposure(
         self, recommend_request: RecommendRequest, loaded_model: LoadedChampion
@@ -207,6 +234,7 @@ class RecommendEndpoint:
 def _impression(
     response: RecommendResponse,
     recommend_request: RecommendRequest,
+    shown_at: datetime,
     *,
     fell_back: bool = False,
     shadow_of: str | None = None,
@@ -222,7 +250,7 @@ def _impression(
     payload: dict[str, Any] = {
         "answer_id": response.answer_id,
         "user_id": response.user_id,
-        "shown_at": response.request_time.astimezone(UTC).isoformat(),
+        "shown_at": shown_at.astimezone(UTC).isoformat(),
         "items": [item.id for item in response.items],
         "probabilities": [] if None in probabilities else probabilities,
         "propensities": list(response.propensities),

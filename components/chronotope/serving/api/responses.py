@@ -146,11 +146,14 @@ class ExplainResponse(BaseResponse):
 
 
 class IngestReceipt(_ResponseModel):
-    """Counts of posted records; all of them are on disk."""
+    """Counts of posted records; all that are stored are on disk."""
 
     n_received: int
     n_new: int = Field(description="Records whose key and event were not stored before.")
     n_unknown_items: int = Field(description="Events whose item the model does not know.")
+    n_not_stored: int = Field(
+        0, description="Records of users who have opted out or were erased; nothing is logged."
+    )
 
 
 class ArmState(_ResponseModel):

@@ -155,7 +155,10 @@ class ExperimentArms:
     def _follow_data(self, model_ref: str, champion: LoadedChampion) -> None:
         """Update a loaded model to the champion's data, even if its newer version failed."""
         loaded_model, data_version = self._loaded_models.get(model_ref), champion.data_version
-        is_current = loaded_model is not None and loaded_model.data_version == data_version
+        is_current = loaded_model is not None and (
+            loaded_model.data_version == data_version
+            and loaded_model.event_store.excluded_ids == champion.event_store.excluded_ids
+        )
         if loaded_model is None or (is_current and not _lacks_items(loaded_model, champion)):
             return
         try:

@@ -145,7 +145,8 @@ class LoadedChampion:
         """Model, data version and new items: a result under another key is stale."""
         new_items = f"+{self.grown.digest}" if self.grown.digest else ""
         posted = "" if self.item_context is None else f"+context{self.item_context.position()}"
-        return self.champion.version, f"{self.data_version}{new_items}{posted}"
+        data_key = f"{self.data_version}{self.event_store.labels_key}"
+        return self.champion.version, f"{data_key}{new_items}{posted}"
 
     @property
     def target(self) -> tuple[str, str]:
@@ -164,13 +165,18 @@ class LoadedChampion:
         day = utc_midnight(request_time)
         activity = self._recent_activity.get(day)
         if activity is None:
-            n_items = self.champion.vocabulary.items.size
-            activity = self.event_store.recent_activity(day, self.item_idx, n_items)
+            activity = self._count_activity(day)
             if activity.is_empty:
-                training_end = trained_until(self.champion)
-                activity = self.event_store.recent_activity(training_end, self.item_idx, n_items)
+                activity = self._count_activity(trained_until(self.champion))
             self._recent_activity.put(day, activity)
         return activity
+
+    def _count_activity(self, end_time: datetime) -> RecentActivity:
+        n_items = self.champion.vocabulary.items.size
+        min_users = self.item_metadata.min_group_users
+        return self.event_store.recent_activity(
+            end_time, self.item_idx, n_items, min_users=min_users
+        )
 
     def _warm_up(self) -> None:
         """Run the model without and with a history, and check its output."""

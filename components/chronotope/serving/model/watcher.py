@@ -41,6 +41,7 @@ class ChampionWatcher:
         after_poll: Callable[[LoadedChampion | None], None] = lambda _: None,
         after_attempt: Callable[[], None] = lambda: None,
         new_items: NewItemReader | None = None,
+        excluded_ids: Callable[[], frozenset[str]] = frozenset,
         posted_context: PostedItemContext | None = None,
     ) -> None:
         """Start without a champion; ``poll`` or ``start`` loads it.
@@ -54,8 +55,10 @@ class ChampionWatcher:
             after_poll: Called with the champion after every poll.
             after_attempt: Called after every poll of the thread, also after one that failed.
             new_items: Reader of the items that the champion does not know; None adds none.
+            excluded_ids: Ids of events that are nobody's history, by their labels.
             posted_context: Open log of the posted item context, which all champions share.
         """
+        self._excluded_ids = excluded_ids
         self._settings, self._telemetry = settings, telemetry
         self._load_champion, self._champion_version = load, champion_version
         self._before_poll, self._after_poll = before_poll, after_poll
@@ -175,7 +178,7 @@ class ChampionWatcher:
             self._swap_problem = None
             return False
         target = (version, str(data_version))
-        if self._loaded and self._loaded.target == target and not self._has_new_items():
+        if self._loaded and self._is_current(self._loaded, target):
             self._swap_problem = None
             return False
         if self._is_backing_off(target):
@@ -187,6 +190,10 @@ class ChampionWatcher:
             return False
         self._swap(loaded_champion)
         return True
+
+    def _is_current(self, loaded_champion: LoadedChampion, target: tuple[str, str]) -> bool:
+        has_same_labels = loaded_champion.event_store.excluded_ids == self._excluded_ids()
+        return loaded_champion.target == target and has_same_labels and not self._has_new_items()
 
     def _prepare_new_items(self) -> None:
         """Open the encoders of a champion that was loaded, in the thread, after the swap."""
@@ -224,11 +231,11 @@ class ChampionWatcher:
             if current is not None and current.champion.version == version
             else self._load_champion(root, self._settings.dataset)
         )
-        event_store = (
-            current.event_store
-            if current is not None and current.event_store.version == lake.table_version(EVENTS)
-            else EventStore.read(lake)
-        )
+        excluded_ids, event_store = self._excluded_ids(), None
+        if current is not None and current.event_store.excluded_ids == excluded_ids:
+            event_store = current.event_store
+        if event_store is None or event_store.version != lake.table_version(EVENTS):
+            event_store = EventStore.read(lake, excluded_ids)
         return LoadedChampion.load(
             champion, root, event_store, data_version, self._new_items, self._posted_context
         )

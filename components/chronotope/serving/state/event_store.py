@@ -1,5 +1,6 @@
 """Event store: events of all users of one lake version, in memory as columns."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -41,6 +42,7 @@ class EventStore:
         occurred_us: UTC microseconds, shape (n,).
         utc_offset_min: Minutes, shape (n,).
         items, places, kinds: Distinct ids and event types.
+        excluded_ids: Ids of events that were left out, since a label calls them anomalous.
     """
 
     version: TableVersion
@@ -55,12 +57,22 @@ class EventStore:
     items: pa.StringArray
     places: pa.StringArray
     kinds: pa.StringArray
+    excluded_ids: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, lake: Lake) -> Self:
-        """Read all events of the lake's latest version."""
+    def read(cls, lake: Lake, excluded_ids: frozenset[str] = frozenset()) -> Self:
+        """Read the events of the lake's latest version.
+
+        Args:
+            lake: The dataset's lake.
+            excluded_ids: Ids of events that are nobody's history.
+        """
         version = lake.table_version("events")
         events = lake.read("events", version, _EVENT_COLUMNS)
+        if excluded_ids:
+            excluded_texts = pa.array(sorted(excluded_ids), pa.string())
+            is_excluded = pc.is_in(events[c.EVENT_ID].cast(pa.string()), value_set=excluded_texts)
+            events = events.filter(pc.invert(is_excluded))
         users = IdMap.of(events[c.USER_ID])
         user_column = pa.array(users.index(events[c.USER_ID]) - 1)
         events = events.set_column(0, c.USER_ID, user_column)
@@ -83,7 +95,15 @@ class EventStore:
             items,
             places,
             kinds,
+            excluded_ids,
         )
+
+    @property
+    def labels_key(self) -> str:
+        """Part of the keys of caches; empty while no event is excluded."""
+        if not self.excluded_ids:
+            return ""
+        return f"+labels{hashlib.sha256(','.join(sorted(self.excluded_ids)).encode()).hexdigest()}"
 
     def user_rows(self, user_id: str) -> slice:
         """Rows of a user's events; empty for a cold-start user."""
@@ -92,18 +112,23 @@ class EventStore:
             return slice(0, 0)
         return slice(int(self.start[store_idx]), int(self.start[store_idx + 1]))
 
-    def recent_activity(self, end_time: datetime, item_idx: Int32, n_items: int) -> RecentActivity:
+    def recent_activity(
+        self, end_time: datetime, item_idx: Int32, n_items: int, *, min_users: int = 1
+    ) -> RecentActivity:
         """Events of all users over the last ``RECENT`` before a time.
 
         Args:
             end_time: End of the window, exclusive.
             item_idx: The model's index of each event's item, shape (n,).
             n_items: Number of the model's indices.
+            min_users: Users that an item or a succession of two items needs to be counted.
         """
         end_us = int(end_time.timestamp() * 1_000_000)
         start_us = end_us - int(RECENT.total_seconds()) * 1_000_000
         in_window = (self.occurred_us >= start_us) & (self.occurred_us < end_us)
-        return RecentActivity.from_events(self.user[in_window], item_idx[in_window], n_items)
+        return RecentActivity.from_events(
+            self.user[in_window], item_idx[in_window], n_items, min_users=min_users
+        )
 
 
 def _dictionary_encode(column: pa.ChunkedArray) -> tuple[Int32, pa.StringArray]:

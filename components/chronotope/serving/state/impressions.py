@@ -21,6 +21,7 @@ class ImpressionWriter:
         interaction_log: InteractionLog,
         count_lost: Callable[[int], None],
         *,
+        resolution_min: Callable[[], int | None] = lambda: None,
         max_queue: int = 10_000,
     ) -> None:
         """Create an empty queue; ``start`` starts the thread.
@@ -28,10 +29,11 @@ class ImpressionWriter:
         Args:
             interaction_log: Log that impressions are appended to.
             count_lost: Called with the number of lost impressions.
+            resolution_min: Minutes to which times of arrival are rounded down; None stores them.
             max_queue: Maximum number of queued impressions.
         """
         self._interaction_log, self._count_lost = interaction_log, count_lost
-        self._max_queue = max_queue
+        self._resolution_min, self._max_queue = resolution_min, max_queue
         self._queue: deque[Interaction] = deque()
         self._has_work, self._is_stopping = Event(), Event()
         self._thread = Thread(target=self._run, name="impressions", daemon=True)
@@ -71,7 +73,7 @@ class ImpressionWriter:
 
     def _write_batch(self, impressions: list[Interaction]) -> None:
         try:
-            self._interaction_log.append(impressions)
+            self._interaction_log.append(impressions, resolution_min=self._resolution_min())
         except ChronotopeError as error:
             _LOG.warning("%d impressions could not be logged: %s", len(impressions), error)
             self._count_lost(len(impressions))

@@ -1,9 +1,10 @@
 """Live state of users: events of the lake and, on top, events posted since it was read."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +22,19 @@ from chronotope.serving.state.lru_cache import LruCache
 
 _READ_BATCH = 10_000  # events per read of the log
 
-LoggedEvent = tuple[int, LiveEvent]
-"""Position in the interaction log, and the event."""
+
+class LoggedEvent(NamedTuple):
+    """Event of the interaction log.
+
+    Attributes:
+        seq: Position in the log.
+        event: The event.
+        key: Key with which it was posted.
+    """
+
+    seq: int
+    event: LiveEvent
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,7 @@ class LiveState:
         self._state_cache, self._lock = state_cache, Lock()
         self._user_events: defaultdict[str, list[LoggedEvent]] = defaultdict(list)
         self._log_position = 0
+        self._anomalous_keys: frozenset[str] = frozenset()
         self._ingested_version: TableVersion | None = None
         self.catch_up()
 
@@ -96,7 +109,9 @@ class LiveState:
             payloads = [record.payload for record in records]
             events = parse_live_events(payloads, self._settings)
             for record, event in zip(records, events, strict=True):
-                user_events[record.payload[c.USER_ID]].append((record.seq, event))
+                if record.key not in self._anomalous_keys:
+                    logged_event = LoggedEvent(record.seq, event, record.key)
+                    user_events[record.payload[c.USER_ID]].append(logged_event)
             log_position = records[-1].seq
         return log_position
 
@@ -119,9 +134,7 @@ class LiveState:
         )
         with self._lock:
             if is_replaced:
-                reread_events: defaultdict[str, list[LoggedEvent]] = defaultdict(list)
-                self._log_position = max(self._read_events(reread_events, 0), self._log_position)
-                self._user_events = reread_events
+                self._reread()
             for user_id in list(self._user_events):
                 user_rows = loaded_champion.event_store.user_rows(user_id)
                 events = _not_in_lake(self._user_events[user_id], user_rows, loaded_champion)
@@ -130,6 +143,41 @@ class LiveState:
                 else:
                     del self._user_events[user_id]
         self._ingested_version = version
+
+    def _reread(self) -> None:
+        """Read the log from its beginning."""
+        reread_events: defaultdict[str, list[LoggedEvent]] = defaultdict(list)
+        self._log_position = max(self._read_events(reread_events, 0), self._log_position)
+        self._user_events = reread_events
+
+    def exclude_events(self, anomalous_keys: frozenset[str]) -> None:
+        """Drop events that a label calls anomalous; those of which it no longer does come back.
+
+        Args:
+            anomalous_keys: Keys with which the events were posted.
+        """
+        with self._lock:
+            known_keys, self._anomalous_keys = self._anomalous_keys, anomalous_keys
+            if known_keys - anomalous_keys:
+                self._reread()
+            else:
+                for user_id, events in list(self._user_events.items()):
+                    if any(logged.key in anomalous_keys for logged in events):
+                        self._user_events[user_id] = [
+                            logged for logged in events if logged.key not in anomalous_keys
+                        ]
+        self._state_cache.clear()
+
+    def drop_users(self, is_excluded: Callable[[str], bool]) -> None:
+        """Drop the events of users who were erased or have opted out, and all cached states.
+
+        Args:
+            is_excluded: Whether nothing may be known of a user, by stored id.
+        """
+        with self._lock:
+            for user_id in [name for name in self._user_events if is_excluded(name)]:
+                del self._user_events[user_id]
+        self._state_cache.clear()
 
     def user_state(self, user_id: str, loaded_champion: LoadedChampion) -> UserState:
         """State of a user, with all events posted until now to any process.
@@ -140,12 +188,12 @@ class LiveState:
         """
         self.catch_up()
         user_events = self._user_events.get(user_id, [])
-        log_position = user_events[-1][0] if user_events else 0
+        log_position = user_events[-1].seq if user_events else 0
         cache_key = (user_id, log_position, *loaded_champion.cache_key)
         state = self._state_cache.get(cache_key)
         if state is None:
             # another thread may have appended since
-            events = [logged for logged in user_events if logged[0] <= log_position]
+            events = [logged for logged in user_events if logged.seq <= log_position]
             state = build_user_state(user_id, events, loaded_champion)
             self._state_cache.put(cache_key, state)
         return state
@@ -197,9 +245,9 @@ def build_user_state(
     )
     new_events = _not_in_lake(logged_events, user_rows, loaded_champion) if logged_events else []
     if new_events:
-        live_history = merge_history([event for _, event in new_events], loaded_champion)
+        live_history = merge_history([logged.event for logged in new_events], loaded_champion)
         user_history = _concatenate_by_time(user_history, live_history)
-    log_position = logged_events[-1][0] if logged_events else 0
+    log_position = logged_events[-1].seq if logged_events else 0
     return UserState(loaded_champion.user_idx_of.get(user_id, 0), user_history, log_position)
 
 
@@ -212,7 +260,9 @@ def _not_in_lake(
     event_types = event_store.kinds.take(pa.array(event_store.kind[user_rows])).to_pylist()
     lake_times_us = event_store.occurred_us[user_rows].tolist()
     lake_identities = set(zip(lake_times_us, item_ids, event_types, strict=True))
-    distinct = {logged[1][:3]: logged for logged in reversed(logged_events)}  # the first one wins
+    distinct = {
+        logged.event[:3]: logged for logged in reversed(logged_events)
+    }  # the first one wins
     return [
         logged for identity, logged in reversed(distinct.items()) if identity not in lake_identities
     ]

@@ -44,3 +44,8 @@ class LruCache(Generic[KeyT, ValueT]):
         """Store a value."""
         with self._lock:
             self._entries[key] = value
+
+    def clear(self) -> None:
+        """Remove all entries."""
+        with self._lock:
+            self._entries.clear()

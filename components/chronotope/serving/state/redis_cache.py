@@ -50,6 +50,15 @@ class RedisCache:
         """Store a value for one hour."""
         self._try(lambda: self._client.set(self._key_prefix + cache_key, value, ex=_TTL_S))
 
+    def clear(self) -> None:
+        """Remove all entries of this service, of all workers."""
+
+        def unlink_entries() -> None:
+            for entry_key in self._client.scan_iter(match=f"{self._key_prefix}*", count=1_000):
+                self._client.unlink(entry_key)
+
+        self._try(unlink_entries)
+
     def check(self) -> None:
         """Ping Redis.
 

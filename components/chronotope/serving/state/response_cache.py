@@ -22,6 +22,9 @@ class SharedCache(Protocol):
     def put(self, cache_key: str, value: bytes) -> None:
         """Store a value for a limited time."""
 
+    def clear(self) -> None:
+        """Remove all entries of this service."""
+
 
 class ResponseCache:
     """Two-level cache without invalidation.
@@ -68,6 +71,12 @@ class ResponseCache:
         self._local_cache.put(cache_key, serialized)
         if self._shared_cache is not None:
             self._shared_cache.put(_shared_key(cache_key), serialized)
+
+    def clear(self) -> None:
+        """Remove all entries of both levels."""
+        self._local_cache.clear()
+        if self._shared_cache is not None:
+            self._shared_cache.clear()
 
 
 def _shared_key(cache_key: CacheKey) -> str:

@@ -7,6 +7,7 @@ from chronotope.models.batch import Batch, lookup
 from chronotope.models.history_index import ItemRows
 from chronotope.models.item_tables import CLOSENESS, ItemTables, closeness
 from chronotope.models.priors import Priors, request_hour_bin
+from chronotope.models.repeat_features.return_features import N_RETURN_FEATURES, return_features
 
 N_FEATURES = 5 + len(CLOSENESS)
 CATEGORY_WIDTH = 8
@@ -17,10 +18,11 @@ class ItemFeatures(nn.Module):
     """Category, stickiness, popularity, hours and closeness of each item of the history.
 
     Two places with equal visit counts differ in the probability of a return: a home has a high one,
-    a museum a low one, and that of a bar depends on the hour.
+    a museum a low one, and that of a bar depends on the hour. Two with equal kernels differ by how
+    regularly the user comes: the return features come last.
     """
 
-    n_out = N_FEATURES + CATEGORY_WIDTH
+    n_out = N_FEATURES + CATEGORY_WIDTH + N_RETURN_FEATURES
 
     def __init__(self, n_categories: int) -> None:
         """Build the embedding of categories."""
@@ -50,4 +52,7 @@ class ItemFeatures(nn.Module):
             priors.next_category[last_category, category] / 4.0,
             *(measure * both_located for measure in closeness(distance_km)),
         ]  # each (R,)
-        return torch.cat([torch.stack(features, -1), self.category_embedding(category)], -1)
+        n_categories = priors.next_category.shape[0]
+        returns = return_features(rows, batch, item_tables.category, n_categories)
+        columns = [torch.stack(features, -1), self.category_embedding(category), returns]
+        return torch.cat(columns, -1)

@@ -1,0 +1,1 @@
+"""Commands of privacy: keys of pseudonyms, retention."""

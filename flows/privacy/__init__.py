@@ -1,0 +1,1 @@
+"""Privacy at the boundary of the flows: keys, recorded settings, retention."""
