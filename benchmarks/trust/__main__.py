@@ -21,8 +21,9 @@ over that of one training on all their events; ``federated_share_faults``: the s
 the clients dropping out of each aggregation, and a tenth poisoned.
 
 ``dp_share_eps_E``: NDCG@10 of a model under user-level differential privacy
-(``privacy.epsilon``: E) over that of a training without noise; ``dp_popularity_share_eps_E``: that
-of popularity with the same budget; ``membership_auc_dp_eps_E``: attacks on the former.
+(``privacy.epsilon``: E) over that of a training without noise; ``dp_trained_share_eps_E``: the same
+with noisy steps of training; ``dp_popularity_share_eps_E``: that of popularity with the same
+budget; ``membership_auc_dp_eps_E``: attacks on the model with noisy steps.
 """
 
 import argparse

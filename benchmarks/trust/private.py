@@ -19,6 +19,7 @@ from chronotope.pipelines.trust.membership_audit import (
 )
 from chronotope.splitting.targets import targets_between
 from chronotope.training.config import TrainingConfig
+from chronotope.training.private.config import PrivateTrainingConfig
 from chronotope.training.private.gaussian_noise import noise_multiplier
 from chronotope.training.private.private_counts import (
     MAX_NORM,
@@ -33,6 +34,8 @@ from chronotope.training.recommender import ChronotopeRecommender
 EPSILONS: Final = (1.0, 3.0, 8.0)
 DELTA: Final = 1e-5
 MAX_TARGETS: Final = 2_000
+TRAINING: Final = PrivateTrainingConfig(steps=20)
+"""Noisy steps; chosen on MovieLens with an earlier end of the training."""
 
 
 class PrivatePopularity:
@@ -82,6 +85,10 @@ def private_rows(name: str, log: EventLog, catalog: Catalog, end_s: int, seed: i
         budget = PrivacyBudget(epsilon, DELTA)
         for measure, model in (
             ("dp_share", PrivateRecommender(budget, noise_seed=seed)),
+            (
+                "dp_trained_share",
+                PrivateRecommender(budget, private_training=TRAINING, noise_seed=seed),
+            ),
             ("dp_popularity_share", PrivatePopularity(budget, seed)),
         ):
             values = _ndcg(model.fit(past, catalog), log, targets, catalog)
@@ -106,7 +113,8 @@ def _attack_rows(name: str, log: EventLog, catalog: Catalog, end_s: int, seed: i
     }
     rows: list[Row] = []
     for epsilon in EPSILONS:
-        model = PrivateRecommender(PrivacyBudget(epsilon, DELTA), noise_seed=seed)
+        budget = PrivacyBudget(epsilon, DELTA)
+        model = PrivateRecommender(budget, private_training=TRAINING, noise_seed=seed)
         model.fit(task.trained_log(), catalog)
         audit = audit_model(model, references, task.log, task.attacked)
         rows += [

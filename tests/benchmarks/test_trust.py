@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.trust import __main__ as trust
-from benchmarks.trust import membership
+from benchmarks.trust import federated, membership, private
+from chronotope.federated.config import FederationConfig
 from chronotope.training.pretraining import PretrainingLog
+from chronotope.training.private.config import PrivateTrainingConfig
 from tests.pipelines.trust.test_membership_audit import city
 
 
@@ -18,9 +20,15 @@ def test_each_measure_has_rows_and_runs_replace_them(
     def small(*_: object) -> PretrainingLog:
         return PretrainingLog(*city())
 
+    quick = {"rounds": 1, "discovery_rounds": 0, "aggregation": {"secure": False}}
+    federations = {"federated_share": FederationConfig.model_validate(quick)}
     monkeypatch.setattr(trust, "read_task_log", small)
+    monkeypatch.setattr(federated, "N_CLIENTS", 3)
+    monkeypatch.setattr(federated, "FEDERATIONS", federations)
+    monkeypatch.setattr(private, "TRAINING", PrivateTrainingConfig(steps=1, sample_rate=0.2))
     target = tmp_path / "rows.json"
     options = ["--data", str(tmp_path), "--datasets", "movielens_100k", "--json", str(target)]
+    options += ["--work", str(tmp_path / "work")]
     for _ in range(2):
         trust.main(options)
     rows = json.loads(target.read_text(encoding="utf-8"))
@@ -29,6 +37,7 @@ def test_each_measure_has_rows_and_runs_replace_them(
     assert all(0 <= row["low"] <= row["value"] <= row["high"] <= 1 for row in attacks)
     measures = {row["measure"] for row in rows}
     assert {"exposure_gap", "exposure_gap_ratio", "exposure_ndcg_lost"} <= measures
+    assert {"federated_share", "dp_trained_share_eps_8"} <= measures
     assert {f"dp_share_eps_{epsilon}" for epsilon in (1, 3, 8)} <= measures
     assert set(rows[0]) == {"dataset", "measure", "value", "low", "high", "note"}
 

@@ -9,6 +9,7 @@ from chronotope.federated.counts.client_counts import (
     bin_counts,
     bin_shapes,
     flatten,
+    is_plausible,
     section_counts,
     section_names,
     section_shapes,
@@ -113,6 +114,16 @@ def test_pairs_are_counted_among_the_most_popular_items(log: EventLog) -> None:
     assert set(item_pairs.tolist()) <= set(counts.count_plan.pair_items.tolist())
 
 
+def test_priors_without_any_pair_are_empty(counts: FederatedCounts) -> None:
+    tables = {
+        name: np.zeros_like(table) if name.endswith(("next_item", "near")) else table
+        for name, table in counts.sum_tables.items()
+    }
+    priors = FederatedCounts(counts.count_plan, tables).priors(0, sample_catalog())
+    assert not priors.next_item_log.any()
+    assert not priors.neighbour_weight.any()
+
+
 def test_counts_return_from_files(counts: FederatedCounts, tmp_path) -> None:
     paths = (tmp_path / "plan.npz", tmp_path / "counts.npz")
     counts.save(*paths)
@@ -120,6 +131,18 @@ def test_counts_return_from_files(counts: FederatedCounts, tmp_path) -> None:
     assert isinstance(again.count_plan, CountPlan)
     assert again.count_plan.time_bins == counts.count_plan.time_bins
     assert all((again.sum_tables[name] == table).all() for name, table in counts.sum_tables.items())
+
+
+def test_counts_that_no_log_has_are_found(log: EventLog, counts: FederatedCounts) -> None:
+    catalog, rng = sample_catalog(), np.random.default_rng(0)
+    honest = {"bins": bin_counts(log, counts.count_plan.time_bins, catalog.n_items)}
+    for section in ("moment-1", "anchor-0"):
+        honest[section] = section_counts(log, catalog, counts.count_plan, section)
+    for section, tables in honest.items():
+        shuffled = {name: rng.permutation(table.ravel()) for name, table in tables.items()}
+        assert is_plausible(section, tables)
+        assert not is_plausible(section, shuffled)
+        assert not is_plausible(section, {name: -1 - table for name, table in tables.items()})
 
 
 def test_long_logs_have_bins_of_several_days() -> None:

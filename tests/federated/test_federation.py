@@ -8,7 +8,13 @@ from pydantic import ValidationError
 
 from chronotope.contracts.errors import ConfigError, EngineError, NotEnoughData
 from chronotope.contracts.event_log import EventLog
-from chronotope.federated.aggregation import Aggregator, Answers, aggregated_update, summed_counts
+from chronotope.federated.aggregation import (
+    Aggregator,
+    Answers,
+    aggregated_update,
+    summed_counts,
+    trimmed_mean,
+)
 from chronotope.federated.clients.client_data import LOG_FILE, ClientFolder, save_log
 from chronotope.federated.clients.orders import FederationSpec
 from chronotope.federated.clients.protocol_calls import SECRETS_FILE
@@ -101,6 +107,19 @@ def test_robust_rules_withstand_poisoned_updates(rule: str) -> None:
     assert aggregated_update(given, config).parameter_update[0] == pytest.approx(1.0, abs=0.1)
     mean = aggregated_update(given, AggregationConfig(secure=False))
     assert mean.parameter_update[0] < -1e5
+
+
+def test_a_trimmed_mean_weighs_clients_by_their_targets_within_bounds() -> None:
+    updates = np.array([[-9.0], [1.0], [2.0], [9.0]])
+    mean = trimmed_mean(updates, np.array([1.0, 1.0, 3.0, 1.0]), 0.25)
+    assert mean == pytest.approx([(1.0 + 2.0 * 2.0) / 3.0])  # 3 claimed, at most twice the median
+
+
+def test_clients_are_asked_for_their_counts_again(log: EventLog, tmp_path: Path) -> None:
+    model = federate(tmp_path, log, faults={"drop_share": 0.25}, **PLAIN)
+    by_name = {record.name: record.n_answers for record in model.rounds}
+    assert by_name["counts bins"] == N_CLIENTS
+    assert by_name["train round 0"] == N_CLIENTS - 1
 
 
 def test_updates_are_bounded_by_their_norm() -> None:

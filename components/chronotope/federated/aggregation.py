@@ -10,7 +10,7 @@ import numpy as np
 from chronotope.contracts.errors import EngineError
 from chronotope.contracts.event_log import Float64
 from chronotope.federated.clients.client_data import ClientFolder
-from chronotope.federated.clients.orders import N_FIGURES, FederationSpec, Order
+from chronotope.federated.clients.orders import N_FIGURES, CountOrder, FederationSpec, Order
 from chronotope.federated.clients.protocol_calls import (
     ClientCall,
     advertise_keys,
@@ -81,11 +81,30 @@ class Aggregator:
             self._ask_securely(client_calls, client_answers)
         else:
             client_answers.client_vectors = self._call(answer_plain, client_calls, client_answers)
+            if isinstance(client_order, CountOrder):
+                self._ask_again(client_calls, client_answers)
             client_answers.survivors = tuple(client_answers.client_vectors)
             client_answers.n_bytes = sum(
                 flat_vector.nbytes for flat_vector in client_answers.client_vectors.values()
             )
         return client_answers
+
+    def _ask_again(self, client_calls: dict[int, ClientCall], client_answers: Answers) -> None:
+        """Ask those without an answer again: counts are summed once, and each client matters."""
+        for attempt in range(1, self.federation_spec.federation.count_retries + 1):
+            missing = [number for number in client_calls if number in client_answers.failures]
+            if not missing:
+                return
+            calls_again = {
+                number: _with(client_calls[number], attempt=attempt) for number in missing
+            }
+            call_outcomes = self._pool.call(
+                answer_plain, calls_again, self.federation_spec.federation.timeout_s
+            )
+            for number, outcome in call_outcomes.items():
+                if outcome.result is not None:
+                    client_answers.client_vectors[number] = outcome.result
+                    del client_answers.failures[number]
 
     def _ask_securely(self, client_calls: dict[int, ClientCall], client_answers: Answers) -> None:
         public_keys = self._call(advertise_keys, client_calls, client_answers)
@@ -208,19 +227,36 @@ def aggregated_update(client_answers: Answers, aggregation: AggregationConfig) -
     client_vectors = list(client_answers.client_vectors.values())
     if aggregation.rule == "mean":
         return _mean_update(_bounded_sum(client_vectors, aggregation.update_norm))
-    table_rows = np.stack(
+    client_updates = np.stack(
         [_own_update(flat_vector, aggregation.update_norm) for flat_vector in client_vectors]
-    )
+    )  # (n_answers, n_parameters)
     if aggregation.rule == "median":
-        parameter_update = np.median(table_rows, axis=0)
+        parameter_update = np.median(client_updates, axis=0)
     else:
-        n_cut = int(np.ceil(aggregation.trim_share * len(table_rows)))
-        n_cut = min(n_cut, (len(table_rows) - 1) // 2)
-        parameter_update = np.sort(table_rows, axis=0)[n_cut : len(table_rows) - n_cut].mean(0)
+        weights = np.array([flat_vector[-N_FIGURES] for flat_vector in client_vectors])
+        parameter_update = trimmed_mean(client_updates, weights, aggregation.trim_share)
     losses = [
         flat_vector[-2] / flat_vector[-1] for flat_vector in client_vectors if flat_vector[-1] > 0
     ]
     return AggregatedUpdate(parameter_update, float(np.median(losses)) if losses else None)
+
+
+def trimmed_mean(client_updates: Float64, weights: Float64, trim_share: float) -> Float64:
+    """Weighted mean by coordinate without the largest and smallest updates.
+
+    Args:
+        client_updates: Updates, shape (n_answers, n_parameters).
+        weights: Targets that each client claims, shape (n_answers,); at most
+            ``MAX_COUNT_RATIO`` times the median counts.
+        trim_share: Share of the clients cut at either end.
+    """
+    n_answers = len(client_updates)
+    n_cut = min(int(np.ceil(trim_share * n_answers)), (n_answers - 1) // 2)
+    order = np.argsort(client_updates, axis=0)[n_cut : n_answers - n_cut]
+    bounded_weights = np.clip(weights, 0.0, MAX_COUNT_RATIO * float(np.median(weights)))
+    kept_weights = bounded_weights[order] + 1e-12
+    kept_updates = np.take_along_axis(client_updates, order, axis=0)
+    return np.asarray((kept_weights * kept_updates).sum(0) / kept_weights.sum(0), np.float64)
 
 
 def _mean_update(vector_total: Float64) -> AggregatedUpdate:

@@ -109,6 +109,13 @@ class FederationConfig(BaseModel):
     timeout_s: float = Field(
         600.0, gt=0.0, description="Time for the answers of a step; later ones are left out."
     )
+    count_retries: int = Field(
+        2,
+        ge=0,
+        le=10,
+        description="How often clients without an answer are asked for their counts again; not "
+        "under secure aggregation, where a second sum would be over those few.",
+    )
     max_pair_items: int = Field(
         1024,
         ge=2,

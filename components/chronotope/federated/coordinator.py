@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from chronotope.contracts.errors import EngineError
 from chronotope.contracts.event_log import Catalog, Float64
 from chronotope.federated.aggregation import (
     Aggregator,
@@ -39,6 +40,7 @@ from chronotope.federated.counts.client_counts import (
     Shapes,
     Tables,
     bin_shapes,
+    is_plausible,
     section_names,
     section_shapes,
     unflatten,
@@ -59,8 +61,14 @@ ANCHOR_SHARES: Final = (HISTORY_SHARE, (1.0 + HISTORY_SHARE) / 2.0)
 LATER_RATE: Final = 0.1
 """Share of the learning rate of the last round, on the later targets."""
 
+DISCOVERY_RATE: Final = 0.3
+"""Share of the learning rates of a central training in the first round of the discovery head: a
+client has few discoveries, and its steps start anew in each round."""
+
 MIN_RATE: Final = 0.05
 """Share of the learning rate in the last training round, about."""
+
+IMPLAUSIBLE: Final = "implausible counts"
 
 _ROUNDS_FILE: Final = "rounds.json"
 _EVENT_TABLES: Final = ("events", "first_events")
@@ -192,10 +200,28 @@ class Coordinator:
         if not file_path.exists():
             client_order, started_s = CountOrder(section_name), time.monotonic()
             client_answers = self._aggregator.ask(client_order)
+            self._leave_out_implausible(section_name, table_shapes, client_answers)
             flat_vector = summed_counts(client_answers, self._spec.federation.aggregation)
             save_arrays(file_path, **unflatten(flat_vector, table_shapes))
             self._keep(client_order.name, client_answers, started_s)
         return {f"{section_name}/{name}": table for name, table in load_arrays(file_path).items()}
+
+    def _leave_out_implausible(
+        self, section_name: str, table_shapes: Shapes, client_answers: Answers
+    ) -> None:
+        """Remove single answers that no log can have; sums cannot be checked."""
+        for client_number, flat_vector in list(client_answers.client_vectors.items()):
+            if not is_plausible(section_name, unflatten(flat_vector, table_shapes)):
+                del client_answers.client_vectors[client_number]
+                client_answers.failures[client_number] = IMPLAUSIBLE
+        if client_answers.client_vectors:
+            client_answers.survivors = tuple(client_answers.client_vectors)
+        elif client_answers.vector_total is None:
+            raise EngineError(
+                "No client's counts are plausible",
+                received=section_name,
+                way_out="Check the versions of the clients' software",
+            )
 
     def _train(self) -> Path:
         """Rounds of training, then one on the later targets; file of the parameters."""
@@ -229,20 +255,24 @@ class Coordinator:
         n_rounds = self._spec.federation.discovery_rounds
         if self._spec.training.discovery_targets == 0:
             n_rounds = 0
-        start, loss_before, current_parameters = load_arrays(parameters), None, parameters
+        current_parameters, loss_by_file = parameters, dict[Path, float | None]()
         for round_number in range(n_rounds):
-            rate_share = _rate_share(round_number, n_rounds)
-            current_parameters, later_loss = self._round(
-                "discovery", round_number, current_parameters, rate_share
+            rate_share = DISCOVERY_RATE * _rate_share(round_number, n_rounds)
+            start = current_parameters
+            current_parameters, loss_by_file[start] = self._round(
+                "discovery", round_number, start, rate_share
             )
-            loss_before = later_loss if round_number == 0 else loss_before
-        loss_after = self._measure("discovery", n_rounds, current_parameters) if n_rounds else None
-        is_active = n_rounds > 0 and (
-            loss_before is None or (loss_after is not None and loss_after < loss_before)
-        )
+        best_parameters = current_parameters  # under noise no loss is known
+        if n_rounds and loss_by_file[parameters] is not None:
+            loss_by_file[current_parameters] = self._measure(
+                "discovery", n_rounds, current_parameters
+            )
+            known_losses = {file: loss for file, loss in loss_by_file.items() if loss is not None}
+            best_parameters = min(known_losses, key=lambda file: known_losses[file])
+        is_active = best_parameters != parameters
         file_path = self._folder / "parameters" / "final.npz"
-        client_vectors = load_arrays(current_parameters) if is_active else start
-        save_arrays(file_path, **{**client_vectors, "is_active": np.array(is_active)})
+        best_vectors = load_arrays(best_parameters)
+        save_arrays(file_path, **{**best_vectors, "is_active": np.array(is_active)})
         return file_path
 
     def _round(

@@ -103,6 +103,7 @@ def train_privately(
         PrivacyBudget(privacy.epsilon, privacy.delta),
         history_len=settings.model.history_len,
         init=training.init,
+        private_training=privacy.training,
     )
     train_end_s = frozen_folds(run_dir).holdout.train_end_s
     model.fit(training_log(log, catalog, settings, train_end_s), catalog)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from chronotope.artifact.open_bundle import open_bundle
 from chronotope.contracts.errors import ConfigError
@@ -12,6 +13,7 @@ from chronotope.datasets.readers import read_events, read_items
 from chronotope.features.build import build_features
 from chronotope.features.snapshot import load_features
 from chronotope.features.sources import FeaturesConfig
+from chronotope.models.transfer.checkpoint import shipped_checkpoint
 from chronotope.pipelines.compress import compress_model, without_training
 from chronotope.pipelines.retrain import warm_start
 from chronotope.pipelines.search import freeze_folds
@@ -30,6 +32,14 @@ def test_the_budget_is_a_tag_and_a_sentence() -> None:
     assert not budget_text(PRIVATE).startswith(" ")
     assert privacy_tags(PrivacyConfig()) == {}
     assert budget_text(PrivacyConfig()) == ""
+
+
+def test_noisy_steps_are_named_and_need_a_budget() -> None:
+    stepped = PrivacyConfig.model_validate({"epsilon": 3, "training": {"steps": 20}})
+    assert privacy_tags(stepped)["privacy_steps"] == "20"
+    assert "20 steps of training have together epsilon 3" in budget_text(stepped)
+    with pytest.raises(ValidationError, match=r"need a budget: set privacy\.epsilon"):
+        PrivacyConfig.model_validate({"training": {"steps": 20}})
 
 
 def test_no_compression_of_a_private_model_trains() -> None:
@@ -52,7 +62,7 @@ def test_from_noisy_counts_to_a_bundle_and_again_in_a_warm_start(tmp_path: Path)
     settings = TrainSettings.model_validate(
         {
             "root": tmp_path,
-            "privacy": PRIVATE.model_dump(),
+            "privacy": {**PRIVATE.model_dump(), "training": {"steps": 2, "sample_rate": 0.1}},
             "folds": {"k": 1},
             "model": {"history_len": 32},
             "compression": {"variants": ["int8_tables"], "n_runs": 10},
@@ -66,6 +76,8 @@ def test_from_noisy_counts_to_a_bundle_and_again_in_a_warm_start(tmp_path: Path)
     model = ChronotopeRecommender.load(trained, catalog)
     assert not model.priors.neighbour_weight.any()
     assert model.net.backbone is None
+    start = shipped_checkpoint().parameters["gate.2.bias"]
+    assert not model.net.state_dict()["gate.2.bias"].equal(start)  # two noisy steps
     summary = compress_model(ref.path, settings, run, trained, "1")
     assert not any("student" in row.name or "pruned" in row.name for row in summary.candidates)
     assert open_bundle(summary.bundle).history_len == 32

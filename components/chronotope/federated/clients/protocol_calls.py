@@ -40,6 +40,7 @@ class ClientCall:
         partners: Clients that shared.
         dropped: Clients that shared and did not deliver.
         received: Encrypted shares for this client, by sender.
+        attempt: How often the client was asked before.
     """
 
     client: ClientFolder
@@ -50,6 +51,7 @@ class ClientCall:
     partners: tuple[int, ...] = ()
     dropped: tuple[int, ...] = ()
     received: dict[int, str] = field(default_factory=dict)
+    attempt: int = 0
 
 
 def advertise_keys(client_call: ClientCall) -> PublicKeys:
@@ -109,8 +111,9 @@ def reveal_shares(client_call: ClientCall) -> UnmaskingShares:
 def _drop_if_simulated(client_call: ClientCall) -> None:
     """Drop out after the shares were sent, which costs secure aggregation the most."""
     share = client_call.federation_spec.federation.faults.drop_share
+    purpose = f"drop {client_call.client_order.name}" + " again" * client_call.attempt
     if client_call.client.client_number in faulty_clients(
-        client_call.federation_spec, share, f"drop {client_call.client_order.name}"
+        client_call.federation_spec, share, purpose
     ):
         raise SimulatedDropError("A simulated drop-out")
 

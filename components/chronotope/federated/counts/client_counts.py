@@ -109,6 +109,32 @@ def section_counts(
     return counted(log, catalog, count_plan, int(section_number))
 
 
+def is_plausible(section_name: str, tables: Tables) -> bool:
+    """Whether some log has these counts, as far as its tables contradict each other.
+
+    A client that invents consistent counts passes.
+
+    Args:
+        section_name: Name of the section.
+        tables: Tables of one client.
+    """
+    if any((table < 0).any() or not np.isfinite(table).all() for table in tables.values()):
+        return False
+    if section_name == BINS_SECTION:
+        return bool((tables["first_events"] <= tables["events"]).all())
+    if section_name.startswith("anchor-"):
+        return _is_gram_matrix(tables["pairs"])
+    return bool((tables["next_item"] <= tables["near"]).all())
+
+
+def _is_gram_matrix(triangle: Float64) -> bool:
+    """Whether no pair of items has more users than one of its items."""
+    n_pair_items = int((np.sqrt(8 * len(triangle) + 1) - 1) / 2)
+    row, column = np.triu_indices(n_pair_items)
+    n_users = triangle[row == column]
+    return bool((triangle <= np.minimum(n_users[row], n_users[column])).all())
+
+
 def _moment_counts(
     log: EventLog, catalog: Catalog, count_plan: CountPlan, section_number: int
 ) -> Tables:

@@ -160,10 +160,10 @@ class FederatedCounts:
         item_pairs = sparse.csr_matrix(self._until(name, moment_idx))
         if name == "near":
             item_pairs = pair_cosine(item_pairs)
-        row, column = item_pairs.nonzero()
-        items = self.count_plan.pair_items
-        values = np.asarray(item_pairs[row, column]).ravel()
-        placed = sparse.csr_matrix((values, (items[row], items[column])), shape=(n_items, n_items))
+        entries, items = item_pairs.tocoo(), self.count_plan.pair_items
+        placed = sparse.csr_matrix(
+            (entries.data, (items[entries.row], items[entries.col])), shape=(n_items, n_items)
+        )
         return strongest_pairs(placed, N_SUCCESSORS)
 
 

@@ -22,6 +22,7 @@ from chronotope.pipelines.run_dir import lineage
 from chronotope.pipelines.train import MODEL_FILE
 from chronotope.registry.mlflow_store import RunTracker, open_store
 from chronotope.runtime.engine.client_pool import open_client_pool
+from chronotope.training.private.accountant import NoisySteps, spent_epsilon
 
 FEDERATION_FOLDER: Final = "federation"
 """Folder of a run with what the coordinator sends to all clients."""
@@ -126,12 +127,17 @@ def _summary(
     clients: tuple[ClientFolder, ...],
 ) -> FederationSummary:
     n_rounds = sum(round_record.update_norm is not None for round_record in federated.rounds)
+    noise = settings.federation.aggregation.noise_multiplier
+    delta = settings.training.privacy.delta
+    epsilon = spent_epsilon(delta, NoisySteps(noise, 1.0, n_rounds)) if noise else None
     return FederationSummary(
         model=model_path,
         n_clients=len(clients),
         is_simulated=not settings.clients,
         aggregation=aggregation_text(settings.federation),
         privacy=privacy_text(settings.federation),
+        epsilon=epsilon,
+        delta=None if epsilon is None else delta,
         n_rounds=n_rounds,
         rounds=federated.rounds,
     )

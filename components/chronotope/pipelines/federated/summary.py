@@ -62,5 +62,19 @@ def federation_text(run_dir: Path) -> str:
     kind = "simulated clients" if summary.is_simulated else "clients with lakes of their own"
     return (
         f"Federated: {summary.n_clients} {kind}, {summary.n_rounds} rounds, "
-        f"{summary.aggregation}. {summary.privacy}"
+        f"{summary.aggregation}. {summary.privacy}{noise_text(summary)}"
+    )
+
+
+def noise_text(summary: FederationSummary) -> str:
+    """Sentence on the noise of the updates; "" without any.
+
+    Args:
+        summary: The federation.
+    """
+    if summary.epsilon is None:
+        return ""
+    return (
+        f" The updates have epsilon {summary.epsilon:.3g} and delta {summary.delta:g} with respect "
+        "to one client, if the others add their noise; the counts are not covered."
     )

@@ -1,6 +1,10 @@
 """Settings of privacy: membership audit, and the budget of a training."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from chronotope.training.private.config import PrivateTrainingConfig
 
 
 class AuditConfig(BaseModel):
@@ -34,25 +38,42 @@ class PrivacyConfig(BaseModel):
         None,
         gt=0.0,
         le=100.0,
-        description="Privacy loss of a training with respect to one user: noisy counts beside the "
-        "parameters of a checkpoint of other data; None trains without noise.",
+        description="Privacy loss of a training with respect to one user: noisy counts, and noisy "
+        "steps from the parameters of a checkpoint of other data; None trains without noise.",
     )
     delta: float = Field(
         1e-5, gt=0.0, lt=0.1, description="Probability that the privacy loss is larger."
     )
+    training: PrivateTrainingConfig = Field(
+        PrivateTrainingConfig(),
+        description="Noisy steps of training (DP-SGD) after the counts; by default none.",
+    )
+
+    @model_validator(mode="after")
+    def _check_combination(self) -> Self:
+        if self.training.steps and self.epsilon is None:
+            raise ValueError("privacy.training.steps need a budget: set privacy.epsilon")
+        return self
 
 
 def privacy_tags(privacy: PrivacyConfig) -> dict[str, str]:
     """Tags of a version with the budget of its training; none without one."""
     if privacy.epsilon is None:
         return {}
-    return {"privacy_epsilon": f"{privacy.epsilon:g}", "privacy_delta": f"{privacy.delta:g}"}
+    tags = {"privacy_epsilon": f"{privacy.epsilon:g}", "privacy_delta": f"{privacy.delta:g}"}
+    return tags | ({"privacy_steps": str(privacy.training.steps)} if privacy.training.steps else {})
 
 
 def budget_text(privacy: PrivacyConfig) -> str:
     """Sentence on the budget of a training, for the model card; "" without one."""
     if privacy.epsilon is None:
         return ""
+    if privacy.training.steps:
+        return (
+            f"Counts and {privacy.training.steps} steps of training have together epsilon "
+            f"{privacy.epsilon:g} and delta {privacy.delta:g} with respect to one user; the start "
+            "of the training is of other data."
+        )
     return (
         f"The counts were released with epsilon {privacy.epsilon:g} and delta {privacy.delta:g} "
         "with respect to one user; the parameters are of other data."

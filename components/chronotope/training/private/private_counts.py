@@ -55,7 +55,12 @@ class Histogram(NamedTuple):
 
 
 def private_priors(
-    log: EventLog, catalog: Catalog, budget: PrivacyBudget, *, seed: int | None = None
+    log: EventLog,
+    catalog: Catalog,
+    budget: PrivacyBudget,
+    *,
+    multiplier: float | None = None,
+    seed: int | None = None,
 ) -> Priors:
     """Priors of a log under a budget, with respect to adding or removing one user.
 
@@ -63,13 +68,17 @@ def private_priors(
         log: Events of the training.
         catalog: Its catalogue, which is taken to be public.
         budget: Budget of all counts together.
+        multiplier: Deviation of the noise in units of the norm of all histograms together; None
+            takes the smallest for the budget.
         seed: Seed of the noise, for tests alone: who knows it can remove the noise.
     """
     random_generator = np.random.default_rng(seed)
     histograms = _histograms(
         bound_events(log, random_generator), catalog, int(log.occurred_s.max(initial=0))
     )
-    deviation = noise_multiplier(budget.epsilon, budget.delta) * np.sqrt(len(histograms)) * MAX_NORM
+    if multiplier is None:
+        multiplier = noise_multiplier(budget.epsilon, budget.delta)
+    deviation = multiplier * np.sqrt(len(histograms)) * MAX_NORM
     released = {
         name: _significant(
             clipped_counts(histogram) + random_generator.normal(0.0, deviation, histogram.n_cells),
