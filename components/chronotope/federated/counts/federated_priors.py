@@ -15,6 +15,7 @@ from chronotope.features.activity_counts import (
     MIN_USERS_LEFT,
     WINDOWS_DAYS,
 )
+from chronotope.features.context_lift import n_states
 from chronotope.federated.counts.client_counts import Tables
 from chronotope.federated.counts.plan import CountPlan
 from chronotope.models.baselines.ease import EaseConfig, ease_weights
@@ -95,6 +96,7 @@ class FederatedCounts:
             affinity_weight=affinity_weight,
             content_popularity=torch.zeros(n),
             cold_share=torch.zeros(n),
+            context_lift=torch.zeros(n, n_states(catalog)),
         )
 
     def activity(self, bin_edge: int, catalog: Catalog) -> Tensor:

@@ -95,11 +95,15 @@ class ContextRows:
             for part, start in zip(parts, n_rows, strict=False)
         ]
         queries = [part.query_idx + start for part, start in zip(parts, n_queries, strict=False)]
-        columns = zip(
-            *((part.item_idx, part.levels, part.is_owned, part.logit, part.rest) for part in parts),
-            strict=True,
+        return cls(
+            query_idx=torch.cat(queries),
+            item_idx=torch.cat([part.item_idx for part in parts]),
+            levels=torch.cat([part.levels for part in parts]),
+            is_owned=torch.cat([part.is_owned for part in parts]),
+            logit=torch.cat([part.logit for part in parts]),
+            rest=torch.cat([part.rest for part in parts]),
+            target_row=torch.cat(targets),
         )
-        return cls(torch.cat(queries), *map(torch.cat, columns), torch.cat(targets))
 
     def losses(self, row_scores: Tensor) -> Tensor:
         """Loss of each target, less what no weight changes, nats, shape (Q,).
