@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 from chronotope.contracts.errors import StoreError
@@ -85,5 +86,6 @@ class BoundedExecutor:
 
 
 def _run_in_span(function: Callable[..., ResultT], *args: Any) -> ResultT:
-    with step_span(getattr(function, "__name__", "respond").strip("_")):
+    work = function.func if isinstance(function, partial) else function
+    with step_span(getattr(work, "__name__", "respond").strip("_")):
         return function(*args)
