@@ -7,7 +7,7 @@ import pytest
 
 from chronotope.contracts.event_log import EventLog
 from chronotope.models.config import ModelConfig
-from chronotope.testing.recommender_suite import sample_catalog, sample_log
+from chronotope.testing.recommender_suite import sample_catalog
 
 
 def events(n_repeats: int, n_events: int = 1_000) -> EventLog:
@@ -20,7 +20,7 @@ def events(n_repeats: int, n_events: int = 1_000) -> EventLog:
 def test_kernels_of_repeats_are_for_logs_with_repeats(n_repeats: int, share: float) -> None:
     log, catalog = events(n_repeats), sample_catalog()
     assert log.repeat_share() == pytest.approx(share)
-    assert ModelConfig().decided_by(log, catalog).repeat_kernels is (share >= 0.005)
+    assert ModelConfig().decided_by(log.repeat_share(), catalog).repeat_kernels is (share >= 0.005)
 
 
 def test_the_same_item_of_another_user_is_no_repeat() -> None:
@@ -32,11 +32,11 @@ def test_the_same_item_of_another_user_is_no_repeat() -> None:
 def test_places_that_are_no_items_need_the_kernels() -> None:
     catalog = replace(sample_catalog(), items_are_places=False)
     assert catalog.n_places > 1
-    assert ModelConfig().decided_by(events(0), catalog).repeat_kernels is True
+    assert ModelConfig().decided_by(0.0, catalog).repeat_kernels is True
 
 
 def test_a_setting_is_not_decided_again() -> None:
     chosen = ModelConfig(repeat_kernels=False)
-    assert chosen.decided_by(sample_log(), sample_catalog()) == chosen
+    assert chosen.decided_by(0.9, sample_catalog()) == chosen
     assert not chosen.scores_repeats
     assert not ModelConfig(kernels=False, backbone="gru").scores_repeats

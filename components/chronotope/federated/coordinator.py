@@ -47,7 +47,6 @@ from chronotope.federated.counts.client_counts import (
 )
 from chronotope.federated.counts.federated_priors import FederatedCounts
 from chronotope.federated.counts.plan import CountPlan, make_plan
-from chronotope.models.config import MIN_REPEAT_SHARE
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
 from chronotope.runtime.durable_files import read_json, write_json
@@ -159,14 +158,10 @@ class Coordinator:
         return FederatedModel(shared_net.eval(), priors, tuple(self._records))
 
     def _decide_model(self, counts: FederatedCounts) -> None:
-        """Leave the kernels of returns out where hardly any client's events are returns."""
-        model = self._spec.model
-        if model.repeat_kernels is None:
-            totals = [counts.sum_tables[f"{BINS_SECTION}/{name}"].sum() for name in _EVENT_TABLES]
-            repeat_share = 1.0 - float(totals[1]) / max(1.0, float(totals[0]))
-            items_are_places = self._catalog.items_are_places or self._catalog.n_places <= 1
-            is_needed = not items_are_places or repeat_share >= MIN_REPEAT_SHARE
-            model = model.model_copy(update={"repeat_kernels": is_needed})
+        """Decide what the settings leave open by the counts of all clients."""
+        totals = [counts.sum_tables[f"{BINS_SECTION}/{name}"].sum() for name in _EVENT_TABLES]
+        repeat_share = 1.0 - float(totals[1]) / max(1.0, float(totals[0]))
+        model = self._spec.model.decided_by(repeat_share, self._catalog)
         self._spec = replace(self._spec, model=model)
         self._aggregator.federation_spec = self._spec
 

@@ -4,7 +4,7 @@ from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from chronotope.contracts.event_log import Catalog, EventLog
+from chronotope.contracts.event_log import Catalog
 
 BackboneKind = Literal["none", "rnn", "lstm", "gru", "transformer", "hstu", "two_tower", "lightgcn"]
 
@@ -79,17 +79,17 @@ class ModelConfig(BaseModel):
         """Whether all kernels score the items of a history; undecided means yes."""
         return self.kernels and self.repeat_kernels is not False
 
-    def decided_by(self, log: EventLog, catalog: Catalog) -> Self:
+    def decided_by(self, repeat_share: float, catalog: Catalog) -> Self:
         """These settings with what is left open decided by the log that a network learns from.
 
         Args:
-            log: Events that the network is trained on.
-            catalog: Their items and places.
+            repeat_share: Share of its events that repeat an item of the same user.
+            catalog: Its items and places.
         """
         if self.repeat_kernels is not None:
             return self
         places_are_items = catalog.items_are_places or catalog.n_places <= 1
-        needed = not places_are_items or log.repeat_share() >= MIN_REPEAT_SHARE
+        needed = not places_are_items or repeat_share >= MIN_REPEAT_SHARE
         return self.model_copy(update={"repeat_kernels": needed})
 
     @property

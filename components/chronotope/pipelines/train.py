@@ -55,7 +55,7 @@ def train_final_model(
     model_config, training_config = configs_from_params(all_params, settings)
     train_end_s = frozen_folds(run_dir).holdout.train_end_s
     known_log = training_log(log, item_catalog, settings, train_end_s)
-    model_config = model_config.decided_by(known_log, item_catalog)
+    model_config = model_config.decided_by(known_log.repeat_share(), item_catalog)
     trace_ahead(
         Architecture(
             model_config,

@@ -148,7 +148,7 @@ class ChronotopeRecommender:
 
     def _train(self, log: EventLog, catalog: Catalog) -> None:
         """Build and train the network."""
-        self.model = self.model.decided_by(log, catalog)
+        self.model = self.model.decided_by(log.repeat_share(), catalog)
         catalog = model_catalog(catalog, self.model)
         lightning.seed_everything(self.training.seed, workers=False, verbose=False)
         net = ChronotopeNet(self.model, catalog)
