@@ -128,3 +128,10 @@ def test_versions_are_held_against_bounds(requirement: str, ok: bool) -> None:
 
 def test_version() -> None:
     assert call("--version").stdout.startswith("chronotope 0.")
+
+
+@pytest.mark.parametrize("command", ["forget", "opt-out"])
+def test_a_command_without_a_dataset_says_what_is_missing(command: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, [command, "ada", "--root", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "No dataset is named" in result.output

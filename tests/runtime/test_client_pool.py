@@ -8,6 +8,7 @@ import pytest
 from chronotope.contracts.errors import DataError
 from chronotope.runtime.engine import EngineConfig
 from chronotope.runtime.engine.client_pool import open_client_pool
+from tests.runtime.engine.cluster import two_nodes
 
 
 def answer(item: str) -> str:
@@ -48,3 +49,16 @@ def test_clients_answer_again_after_a_process_died() -> None:
     with open_client_pool(EngineConfig(kind="processes", n_workers=1), 2) as pool:
         assert pool.call(answer, {0: "dies"}, 60.0)[0].failure == "its process was lost"
         assert pool.call(answer, {0: "a", 1: "b"}, 60.0)[1].result == "answer to b"
+
+
+@pytest.mark.slow
+def test_clients_are_actors_on_a_cluster_and_one_that_died_comes_back() -> None:
+    with two_nodes() as (cluster, _):
+        config = EngineConfig(kind="ray", address=cluster.address)
+        with open_client_pool(config, 3) as pool:
+            assert pool.call(answer, {0: "warm up"}, 60.0)[0].result == "answer to warm up"
+            outcomes = pool.call(answer, dict(enumerate(["a", "refuses", "b"])), 60.0)
+            assert [outcomes[n].result for n in (0, 2)] == ["answer to a", "answer to b"]
+            assert outcomes[1].failure == "DataError: Nothing to count"
+            assert pool.call(answer, {0: "dies"}, 60.0)[0].failure == "its process was lost"
+            assert pool.call(answer, {0: "c"}, 60.0)[0].result == "answer to c"

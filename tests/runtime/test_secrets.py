@@ -59,3 +59,10 @@ def test_nothing_that_is_printed_steers_a_terminal() -> None:
     assert shown.encode("utf-8")
     assert visible_text("tea \u00fc \u8336 \U0001f375") == "tea \u00fc \u8336 \U0001f375"
     assert visible_line("a\r\nb\x1b[1m") == "a b\\x1b[1m"
+
+
+def test_the_working_folder_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PWD", "/srv/chronotope")
+    monkeypatch.setenv("OLDPWD", "/home/ada")
+    text = "No such dataset below /srv/chronotope, nor in /home/ada"
+    assert mask_secrets(text) == text

@@ -68,6 +68,11 @@ def require_dataset(root: Path, dataset: str) -> None:
     Raises:
         ConfigError: The lake has no such dataset.
     """
+    if not dataset:
+        raise ConfigError(
+            "No dataset is named",
+            way_out=f"Pass its name; known are {_comma_list(known_datasets(root))}",
+        )
     lakes_location = Workspace(root).lakes()
     if isinstance(lakes_location, Path):
         listed_name, is_known = str(root.resolve()), dataset in list_datasets(lakes_location)

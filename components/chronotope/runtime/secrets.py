@@ -22,6 +22,9 @@ _ASSIGNMENT: Final = re.compile(
 _SCHEME: Final = re.compile(r"(?P<before>\b(?:Bearer|Basic)\s+)[\w.~+/=-]{8,}", re.IGNORECASE)
 _AWS_KEY_ID: Final = re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")
 _VARIABLE_NAME: Final = re.compile(_NAME_PATTERN, re.IGNORECASE)
+_WORKING_FOLDERS: Final = frozenset({"PWD", "OLDPWD"})
+"""Variables of a shell whose names look like passwords."""
+
 _MIN_CHARS: Final = 6
 """Minimum length of a masked value; a shorter one may be part of an ordinary word."""
 
@@ -50,6 +53,8 @@ def mask_secrets(message_text: str) -> str:
 def _mask_environment(message_text: str) -> str:
     """Mask every occurrence of this process's secret environment variables."""
     for variable_name, variable_value in os.environ.items():
+        if variable_name in _WORKING_FOLDERS:
+            continue
         if "://" in variable_value and "@" in variable_value:
             message_text = redact_password(message_text, variable_value)
         elif len(variable_value) >= _MIN_CHARS and _VARIABLE_NAME.fullmatch(variable_name):

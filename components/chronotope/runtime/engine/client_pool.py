@@ -157,15 +157,16 @@ class RayPool:
         }
         done, _ = ray.wait(list(references.values()), num_returns=len(references),
                            timeout=timeout_s)  # fmt: skip
-        finished, outcomes = set(done), {}
+        finished = set(done)
+        outcomes: dict[int, CallOutcome[Result]] = {}
         for client, reference in references.items():
             if reference not in finished:
-                outcomes[client] = CallOutcome[Result](failure=LATE)
+                outcomes[client] = CallOutcome(failure=LATE)
                 continue
             try:
                 outcomes[client] = ray.get(reference)
             except RayError:  # the actor died; Ray starts it again
-                outcomes[client] = CallOutcome[Result](failure=LOST)
+                outcomes[client] = CallOutcome(failure=LOST)
         return outcomes
 
 
