@@ -81,11 +81,11 @@ def impression_table(interaction_log: InteractionLog) -> pa.Table:
 def _table(
     interaction_log: InteractionLog, kind: Kind, sql_query: str, arrow_schema: pa.Schema
 ) -> pa.Table:
-    parts = [arrow_schema.empty_table()]
+    table_parts = [arrow_schema.empty_table()]
     for sql_rows in _query_results(interaction_log, kind, sql_query):
         row_columns = zip(*sql_rows, strict=True) if sql_rows else ([] for _ in arrow_schema)
-        parts.append(pa.table([list(values) for values in row_columns], schema=arrow_schema))
-    return pa.concat_tables(parts).combine_chunks()
+        table_parts.append(pa.table([list(values) for values in row_columns], schema=arrow_schema))
+    return pa.concat_tables(table_parts).combine_chunks()
 
 
 def _query_results(
@@ -97,8 +97,10 @@ def _query_results(
         return
     last_position = 0
     while records := interaction_log.fetch(_RECORDS, (last_position, kind, _READ_RECORDS)):
-        with closing(sqlite3.connect(":memory:")) as scratch:
-            scratch.execute("CREATE TABLE interactions (seq INTEGER, kind TEXT, payload TEXT)")
-            scratch.executemany("INSERT INTO interactions VALUES (?, ?, ?)", records)
-            yield scratch.execute(sql_query).fetchall()
+        with closing(sqlite3.connect(":memory:")) as scratch_database:
+            scratch_database.execute(
+                "CREATE TABLE interactions (seq INTEGER, kind TEXT, payload TEXT)"
+            )
+            scratch_database.executemany("INSERT INTO interactions VALUES (?, ?, ?)", records)
+            yield scratch_database.execute(sql_query).fetchall()
         last_position = records[-1][0]

@@ -70,7 +70,7 @@ def open_state(
         )
     connection = _server_connection(file_path)
     try:
-        connection.prepare(schema)
+        connection.prepare_schema(schema)
     except BaseException:
         connection.close()
         raise
@@ -162,13 +162,13 @@ def store_identity(connection: StateConnection) -> int:
     if isinstance(connection, PostgresConnection):
         return int(connection.first_value("SELECT number FROM store_identity"))
     with write_transaction(connection):
-        (number,) = connection.execute("PRAGMA user_version").fetchone()
-        if not number:
-            number = 1 + secrets.randbelow(2**31 - 1)
-            connection.execute(f"PRAGMA user_version = {number}")
-    return int(number)
+        (drawn_number,) = connection.execute("PRAGMA user_version").fetchone()
+        if not drawn_number:
+            drawn_number = 1 + secrets.randbelow(2**31 - 1)
+            connection.execute(f"PRAGMA user_version = {drawn_number}")
+    return int(drawn_number)
 
 
 def _server_connection(file_path: Path) -> PostgresConnection:
-    name = schema_name(file_path.parent.name, file_path.stem)
-    return PostgresConnection(state_url(), name)
+    store_schema = schema_name(file_path.parent.name, file_path.stem)
+    return PostgresConnection(state_url(), store_schema)

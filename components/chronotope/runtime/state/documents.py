@@ -44,8 +44,8 @@ def read_document(file_path: Path) -> str | None:
     """
     if not state_url():
         return file_path.read_text(encoding="utf-8") if file_path.exists() else None
-    with _documents() as connection:
-        document_row = connection.execute(_READ, (_name(file_path),)).fetchone()
+    with _open_documents() as documents_connection:
+        document_row = documents_connection.execute(_READ, (_document_name(file_path),)).fetchone()
     return None if document_row is None else str(document_row[0])
 
 
@@ -64,10 +64,10 @@ def read_checked_document(file_path: Path, *, subject: str, way_out: str) -> Jso
         if not file_path.exists():
             return None
         return read_json(file_path, subject=subject, way_out=way_out)
-    content = read_document(file_path)
-    if content is None:
+    content_text = read_document(file_path)
+    if content_text is None:
         return None
-    return parse_checked(content, file_path, subject=subject, way_out=way_out)
+    return parse_checked(content_text, file_path, subject=subject, way_out=way_out)
 
 
 def document_exists(file_path: Path) -> bool:
@@ -79,22 +79,22 @@ def document_exists(file_path: Path) -> bool:
     return read_document(file_path) is not None if state_url() else file_path.exists()
 
 
-def write_document(file_path: Path, content: str) -> None:
+def write_document(file_path: Path, content_text: str) -> None:
     """Replace a document as a whole; it is on the disk on return.
 
     Args:
         file_path: The file, or name of the document.
-        content: The new content.
+        content_text: The new content.
 
     Raises:
         OSError: The file cannot be written.
         StoreError: The server cannot be used.
     """
     if state_url():
-        with _documents() as connection:
-            connection.execute(_REPLACE, (_name(file_path), content))
+        with _open_documents() as documents_connection:
+            documents_connection.execute(_REPLACE, (_document_name(file_path), content_text))
         return
-    write_text(file_path, content)
+    write_text(file_path, content_text)
 
 
 def write_checked_document(file_path: Path, json_content: dict[str, Any]) -> None:
@@ -111,12 +111,12 @@ def write_checked_document(file_path: Path, json_content: dict[str, Any]) -> Non
     write_document(file_path, checked_text(json_content))
 
 
-def write_new_document(file_path: Path, content: str) -> None:
+def write_new_document(file_path: Path, content_text: str) -> None:
     """Write a document that must not exist.
 
     Args:
         file_path: The file, or name of the document.
-        content: Its content.
+        content_text: Its content.
 
     Raises:
         FileExistsError: There is one.
@@ -125,11 +125,13 @@ def write_new_document(file_path: Path, content: str) -> None:
     """
     if not state_url():
         private_folder(file_path.parent)
-        write_new_text(file_path, content)
+        write_new_text(file_path, content_text)
         return
-    with _documents() as connection:
-        if not connection.execute(_ADD, (_name(file_path), content)).rowcount:
-            raise FileExistsError(_name(file_path))
+    with _open_documents() as documents_connection:
+        if not documents_connection.execute(
+            _ADD, (_document_name(file_path), content_text)
+        ).rowcount:
+            raise FileExistsError(_document_name(file_path))
 
 
 def delete_document(file_path: Path) -> None:
@@ -141,8 +143,8 @@ def delete_document(file_path: Path) -> None:
     if not state_url():
         file_path.unlink(missing_ok=True)
         return
-    with _documents() as connection:
-        connection.execute(_DELETE, (_name(file_path),))
+    with _open_documents() as documents_connection:
+        documents_connection.execute(_DELETE, (_document_name(file_path),))
 
 
 def document_names(folder_path: Path, suffix: str) -> list[str]:
@@ -154,25 +156,27 @@ def document_names(folder_path: Path, suffix: str) -> list[str]:
     """
     if not state_url():
         return sorted(path.name for path in folder_path.glob(f"*{suffix}"))
-    prefix = f"{_name(folder_path / 'any').removesuffix('any')}"
-    with _documents() as connection:
-        name_rows = connection.execute("SELECT name FROM documents ORDER BY name").fetchall()
+    folder_prefix = f"{_document_name(folder_path / 'any').removesuffix('any')}"
+    with _open_documents() as documents_connection:
+        name_rows = documents_connection.execute(
+            "SELECT name FROM documents ORDER BY name"
+        ).fetchall()
     return [
-        name.removeprefix(prefix)
+        name.removeprefix(folder_prefix)
         for (name,) in name_rows
-        if name.startswith(prefix) and name.endswith(suffix)
+        if name.startswith(folder_prefix) and name.endswith(suffix)
     ]
 
 
 @contextmanager
-def _documents() -> Iterator[PostgresConnection]:
-    connection = PostgresConnection(state_url(), schema_name("documents"))
+def _open_documents() -> Iterator[PostgresConnection]:
+    documents_connection = PostgresConnection(state_url(), schema_name("documents"))
     try:
-        connection.prepare((_TABLE,))
-        yield connection
+        documents_connection.prepare_schema((_TABLE,))
+        yield documents_connection
     finally:
-        connection.close()
+        documents_connection.close()
 
 
-def _name(file_path: Path) -> str:
+def _document_name(file_path: Path) -> str:
     return "/".join(file_path.parts[-_NAME_PARTS:])

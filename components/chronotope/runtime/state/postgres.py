@@ -56,7 +56,7 @@ class PostgresConnection:
         """
         self._database_url, self.schema_name = database_url, schema_name
         self.in_transaction = False
-        self._connection = self._connect()
+        self._connection = self._new_connection()
 
     def execute(self, sql: str, values: Sequence[Any] = (), /) -> "psycopg.Cursor[Any]":
         """Execute a statement with ``?`` as placeholders.
@@ -67,19 +67,19 @@ class PostgresConnection:
         Raises:
             StoreError: The statement failed.
         """
-        statement = sql.replace("%", "%%").replace("?", "%s") if values else sql
+        sql_statement = sql.replace("%", "%%").replace("?", "%s") if values else sql
         is_query = sql.lstrip().startswith("SELECT")
-        with self._translated():
+        with self._driver_errors():
             import psycopg
 
             self._connect_again()
             try:
-                return self._connection.execute(statement, values or None)
+                return self._connection.execute(sql_statement, values or None)
             except psycopg.OperationalError:
                 if self.in_transaction or not is_query or not self._connection.closed:
                     raise
                 self._connect_again()
-                return self._connection.execute(statement, values or None)
+                return self._connection.execute(sql_statement, values or None)
 
     def first_value(self, sql: str, values: Sequence[Any] = ()) -> Any:
         """First column of the first row of a query that has one.
@@ -97,11 +97,11 @@ class PostgresConnection:
         Raises:
             StoreError: The statement failed.
         """
-        with self._translated():
+        with self._driver_errors():
             self._connect_again()
-            cursor = self._connection.cursor()
-            cursor.executemany(sql.replace("%", "%%").replace("?", "%s"), value_rows)
-            return cursor
+            database_cursor = self._connection.cursor()
+            database_cursor.executemany(sql.replace("%", "%%").replace("?", "%s"), value_rows)
+            return database_cursor
 
     @contextmanager
     def write_transaction(self) -> Iterator[None]:
@@ -110,7 +110,7 @@ class PostgresConnection:
         The lock is released after the commit is visible, so rows become visible in the order of
         their positions: who has read position n never misses a smaller one.
         """
-        self._begin()
+        self._begin_again()
         try:
             self.execute("SELECT pg_advisory_xact_lock(?)", (lock_number(self.schema_name),))
             yield
@@ -122,7 +122,7 @@ class PostgresConnection:
         finally:
             self.in_transaction = False
 
-    def prepare(self, statements: Sequence[str]) -> None:
+    def prepare_schema(self, statements: Sequence[str]) -> None:
         """Create the schema and its tables where they are missing.
 
         The comment of the schema names the statements that made it, so a prepared schema costs
@@ -132,35 +132,35 @@ class PostgresConnection:
             statements: CREATE statements in the dialect of SQLite.
         """
         all_statements = (*map(_postgres_types, statements), _IDENTITY)
-        mark = hashlib.sha256("\n".join(all_statements).encode()).hexdigest()[:32]
-        if self._comment() == mark:
+        schema_mark = hashlib.sha256("\n".join(all_statements).encode()).hexdigest()[:32]
+        if self._schema_mark() == schema_mark:
             return
         with self.write_transaction():
-            if self._comment() == mark:
+            if self._schema_mark() == schema_mark:
                 return
             self.execute(f'CREATE SCHEMA IF NOT EXISTS "{self.schema_name}"')
-            for statement in all_statements:
-                self.execute(statement)
+            for sql_statement in all_statements:
+                self.execute(sql_statement)
             self.execute(_DRAW, (1 + secrets.randbelow(2**31 - 1),))
-            self.execute(f"COMMENT ON SCHEMA \"{self.schema_name}\" IS '{mark}'")
+            self.execute(f"COMMENT ON SCHEMA \"{self.schema_name}\" IS '{schema_mark}'")
 
     def schema_exists(self) -> bool:
         """Whether the schema was prepared."""
-        return self._comment() is not None
+        return self._schema_mark() is not None
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
-    def _comment(self) -> str | None:
+    def _schema_mark(self) -> str | None:
         query = "SELECT obj_description(to_regnamespace(?), 'pg_namespace')"
-        comment = self.first_value(query, (f'"{self.schema_name}"',))
-        return None if comment is None else str(comment)
+        schema_comment = self.first_value(query, (f'"{self.schema_name}"',))
+        return None if schema_comment is None else str(schema_comment)
 
-    def _begin(self) -> None:
+    def _begin_again(self) -> None:
         import psycopg
 
-        with self._translated():
+        with self._driver_errors():
             self._connect_again()
             try:
                 self._connection.execute("BEGIN")
@@ -171,9 +171,9 @@ class PostgresConnection:
 
     def _connect_again(self) -> None:
         if self._connection.closed and not self.in_transaction:
-            self._connection = self._connect()
+            self._connection = self._new_connection()
 
-    def _connect(self) -> "psycopg.Connection[Any]":
+    def _new_connection(self) -> "psycopg.Connection[Any]":
         try:
             import psycopg
         except ImportError as error:
@@ -182,17 +182,17 @@ class PostgresConnection:
                 received=error,
                 way_out="pip install 'chronotope[scale]'",
             ) from error
-        with self._translated():
+        with self._driver_errors():
             connection = psycopg.connect(
                 self._database_url,
                 autocommit=True,
                 connect_timeout=_CONNECT_S,
                 application_name="chronotope",
             )
-            settings = {**_SESSION, "search_path": f'"{self.schema_name}"'}
-            calls = ", ".join("set_config(%s, %s, false)" for _ in settings)
-            flat_settings = [text for setting in settings.items() for text in setting]
-            connection.execute(f"SELECT {calls}", flat_settings)
+            session_settings = {**_SESSION, "search_path": f'"{self.schema_name}"'}
+            setting_calls = ", ".join("set_config(%s, %s, false)" for _ in session_settings)
+            flat_settings = [text for setting in session_settings.items() for text in setting]
+            connection.execute(f"SELECT {setting_calls}", flat_settings)
             connection.execute(
                 "SELECT set_config('synchronous_commit', 'on', false) "
                 "WHERE current_setting('synchronous_commit') = 'off'"  # acknowledged is durable
@@ -200,17 +200,17 @@ class PostgresConnection:
             return connection
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _driver_errors(self) -> Iterator[None]:
         """Raise the driver's errors as ``StoreError``, without the password."""
         import psycopg
 
         try:
             yield
         except psycopg.Error as error:
-            message = redact_password(str(error).strip(), self._database_url)
+            driver_message = redact_password(str(error).strip(), self._database_url)
             raise StoreError(
                 "The state database cannot be used",
-                received=f"{type(error).__name__}: {message}",
+                received=f"{type(error).__name__}: {driver_message}",
                 way_out=f"Check that the server of {STATE_URL} runs and lets this user create "
                 "schemas, and run again",
             ) from None
@@ -225,17 +225,17 @@ def schema_name(*name_parts: str) -> str:
     full_name = ".".join(("chronotope", *name_parts)).replace('"', "")
     if len(full_name.encode()) <= _NAME_CHARS:
         return full_name
-    digest = hashlib.sha256(full_name.encode()).hexdigest()[:16]
-    return f"{full_name.encode()[: _NAME_CHARS - 17].decode(errors='ignore')}.{digest}"
+    name_digest = hashlib.sha256(full_name.encode()).hexdigest()[:16]
+    return f"{full_name.encode()[: _NAME_CHARS - 17].decode(errors='ignore')}.{name_digest}"
 
 
 def lock_number(lock_name: str) -> int:
     """Key of an advisory lock, 64 bits with a sign."""
-    digest = hashlib.sha256(f"chronotope {lock_name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
+    name_digest = hashlib.sha256(f"chronotope {lock_name}".encode()).digest()
+    return int.from_bytes(name_digest[:8], "big", signed=True)
 
 
-def _postgres_types(statement: str) -> str:
+def _postgres_types(sql_statement: str) -> str:
     for sqlite_type, postgres_type in _COLUMN_TYPES:
-        statement = statement.replace(sqlite_type, postgres_type)
-    return statement
+        sql_statement = sql_statement.replace(sqlite_type, postgres_type)
+    return sql_statement
