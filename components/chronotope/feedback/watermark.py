@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from chronotope.contracts.data_version import TableVersionText
 from chronotope.contracts.errors import StoreError
 from chronotope.feedback.retrain_results import RetrainPlan
-from chronotope.runtime.state import read_checked_document, write_checked_document
+from chronotope.runtime.state import read_checked_document, read_document, write_checked_document
 
 _SUBJECT: Final = "The watermark of the feedback"
 _WAY_OUT: Final = "Delete it: all feedback is read again, and events in the lake are skipped"
@@ -111,7 +111,7 @@ def write_watermark(file_path: Path, watermark: Watermark) -> None:
     write_checked_document(file_path, watermark.model_dump(mode="json"))
 
 
-def file_digest(file_path: Path) -> str:
-    """SHA-256 of a file, the first 16 hexadecimal digits."""
-    with file_path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+def document_digest(file_path: Path) -> str:
+    """SHA-256 of a stored delivery, the first 16 hexadecimal digits."""
+    stored_text = read_document(file_path) or ""
+    return hashlib.sha256(stored_text.encode()).hexdigest()[:16]
