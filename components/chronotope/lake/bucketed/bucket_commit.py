@@ -208,7 +208,7 @@ def _commit_parts(delta_table: DeltaTable | None, delivery: StagedBuckets, parts
             _create_table(delivery, parts, actions)
         else:
             delta_table.create_write_transaction(
-                actions,
+                [*actions],
                 "append",
                 delta_table.schema(),
                 [c.USER_BUCKET],
