@@ -21,7 +21,7 @@ from chronotope.scoring.config import ScoringConfig
 from chronotope.serving.model.loaded import LoadedChampion, read_data_version
 from chronotope.serving.settings import ServeSettings
 from chronotope.serving.state.event_store import EventStore
-from chronotope.serving.state.live_state import LiveState, UserState, build_user_state
+from chronotope.serving.state.live_state import LiveState, LoggedEvent, UserState, build_user_state
 from chronotope.serving.state.lru_cache import LruCache
 
 
@@ -33,7 +33,7 @@ class ScoringSource:
         lake: The dataset's lake.
         loaded_champion: Champion over the events of the lake.
         data_version: Versions of the tables.
-        read_state: State of a user by id, posted events included.
+        logged_events: Events of a user in the interaction log, by id.
         live_users: Users with posted events that may be missing in the lake.
         levels: Of low end, median and high end of the time, shape (3,).
         stored_users: Pseudonyms of the ids that callers use, and who is excluded.
@@ -42,7 +42,7 @@ class ScoringSource:
     lake: Lake
     loaded_champion: LoadedChampion
     data_version: DataVersion
-    read_state: Callable[[str], UserState]
+    logged_events: Callable[[str], list[LoggedEvent]]
     live_users: frozenset[str]
     levels: Float64
     stored_users: StoredUsers = field(default_factory=lambda: StoredUsers(PrivacySettings()))
@@ -51,6 +51,14 @@ class ScoringSource:
     def champion(self) -> Champion:
         """The champion."""
         return self.loaded_champion.champion
+
+    def read_state(self, user_id: str) -> UserState:
+        """State of a user, posted events included.
+
+        Args:
+            user_id: Stored id.
+        """
+        return build_user_state(user_id, self.logged_events(user_id), self.loaded_champion)
 
 
 @contextmanager
@@ -110,7 +118,7 @@ def _source(
             lake,
             loaded_champion,
             loaded_champion.data_version,
-            lambda user_id: build_user_state(user_id, [], loaded_champion),
+            lambda _: [],
             frozenset(),
             levels,
         )
@@ -122,7 +130,7 @@ def _source(
         lake,
         loaded_champion,
         loaded_champion.data_version,
-        lambda user_id: live_state.read_state(user_id, loaded_champion),
+        live_state.logged_events,
         live_state.live_users(),
         levels,
     )

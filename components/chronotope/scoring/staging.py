@@ -122,15 +122,37 @@ class StagedScoring:
         Raises:
             StoreError: The disk is full, or the folder cannot be written.
         """
-        with (
-            translate_store_errors("predictions"),
-            replacing(self.block_path(block)) as draft_path,
-        ):
-            pq.write_table(rows, draft_path, compression="zstd")
+        write_block(self.block_path(block), rows)
 
     def remove(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def write_block(block_path: Path, rows: pa.Table) -> None:
+    """Write the file of a block; it appears at once, with all its bytes on the disk.
+
+    Args:
+        block_path: The file.
+        rows: Rows of the block.
+
+    Raises:
+        StoreError: The disk is full, or the folder cannot be written.
+    """
+    with translate_store_errors("predictions"), replacing(block_path) as draft_path:
+        draft_path.write_bytes(block_bytes(rows))
+
+
+def block_bytes(rows: pa.Table) -> bytes:
+    """Parquet file of a block, in memory.
+
+    Args:
+        rows: Rows of the block.
+    """
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="zstd")
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 @contextmanager

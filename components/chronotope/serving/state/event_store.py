@@ -60,14 +60,20 @@ class EventStore:
     excluded_ids: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, lake: Lake, excluded_ids: frozenset[str] = frozenset()) -> Self:
-        """Read the events of the lake's latest version.
+    def read(
+        cls,
+        lake: Lake,
+        excluded_ids: frozenset[str] = frozenset(),
+        version: TableVersion | None = None,
+    ) -> Self:
+        """Read the events of a version of the lake.
 
         Args:
             lake: The dataset's lake.
             excluded_ids: Ids of events that are nobody's history.
+            version: Version of the events; None is the latest.
         """
-        version = lake.table_version("events")
+        version = version or lake.table_version("events")
         events = lake.read("events", version, _EVENT_COLUMNS)
         if excluded_ids:
             excluded_texts = pa.array(sorted(excluded_ids), pa.string())

@@ -1,0 +1,240 @@
+"""Scoring of blocks in worker processes, on this machine or on the nodes of a cluster.
+
+A task names a block of users. The worker opens model and events once for all of its tasks, as the
+driver read them, writes the block's rows to the staging folder, and returns a count. Posted events
+come with the task: a node need not reach the interaction log.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from chronotope.artifact.bundle import read_vocabulary
+from chronotope.artifact.open_bundle import open_bundle
+from chronotope.contracts.data_version import EVENTS, DataVersion
+from chronotope.contracts.errors import ConfigError, StoreError
+from chronotope.contracts.event_log import Float64, Int64
+from chronotope.inference.request import RecommendOptions
+from chronotope.lake import Lake
+from chronotope.lake.version_poller import VersionPoller
+from chronotope.registry.champion import Champion
+from chronotope.runtime.store_urls import LAKE_URL
+from chronotope.runtime.workspace import Workspace
+from chronotope.scoring.batch_scorer import BatchScorer
+from chronotope.scoring.block_transfer import BlockTransfer
+from chronotope.scoring.config import ScoringConfig
+from chronotope.scoring.prediction_rows import PredictionRows, RowOrigin
+from chronotope.scoring.staging import write_block
+from chronotope.serving.model.loaded import LoadedChampion, read_data_version
+from chronotope.serving.state.event_store import EventStore
+from chronotope.serving.state.live_state import LoggedEvent, UserState, build_user_state
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringJob:
+    """What a worker opens for all blocks of one run.
+
+    Attributes:
+        dataset: Name of the dataset.
+        config: Settings of the scoring, its root an absolute path.
+        bundle_dir: Folder of the champion's bundle on the driver's machine.
+        data_version: Versions of the tables that the driver read.
+        excluded_ids: Ids of events that are nobody's history.
+        origin: Origin of the rows.
+        levels: Of low end, median and high end of the time.
+        staging_dir: Folder of the staged blocks on the driver's machine.
+        transfer: Prefix of the object store through which blocks and bundle travel; None if
+            every worker reaches the driver's folders.
+    """
+
+    dataset: str
+    config: ScoringConfig
+    bundle_dir: Path
+    data_version: DataVersion
+    excluded_ids: frozenset[str]
+    origin: RowOrigin
+    levels: tuple[float, ...]
+    staging_dir: Path
+    transfer: BlockTransfer | None
+
+
+@dataclass(frozen=True, slots=True)
+class BlockTask:
+    """A block of users.
+
+    Attributes:
+        job: What to open.
+        file_name: File of the block.
+        user_ids: Stored ids of the users.
+        digests: Digest of each user's events, shape (n_users,).
+        logged_events: Posted events of those users who have some.
+    """
+
+    job: ScoringJob
+    file_name: str
+    user_ids: Sequence[str]
+    digests: Int64
+    logged_events: Mapping[str, list[LoggedEvent]]
+
+
+@dataclass
+class BlockWorker:
+    """Model over the events of the lake, opened by a worker process.
+
+    Attributes:
+        job: What was opened.
+        loaded_champion: Model over the events.
+        row_builder: Builder of the rows.
+        logged_events: Posted events of the users of the present block.
+    """
+
+    job: ScoringJob
+    loaded_champion: LoadedChampion
+    row_builder: PredictionRows
+    logged_events: Mapping[str, list[LoggedEvent]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, job: ScoringJob) -> "BlockWorker":
+        """Open model and events as the driver read them.
+
+        Args:
+            job: What to open.
+
+        Raises:
+            ConfigError: The worker does not reach the project's folder.
+            StoreError: The tables have changed since the driver read them.
+            ArtifactError: The bundle is damaged.
+        """
+        if job.transfer is not None:
+            os.environ[LAKE_URL] = job.transfer.lakes_url  # credentials are those of the node
+        bundle_dir, root = _worker_folders(job)
+        model = open_bundle(bundle_dir)
+        if root != job.config.root and model.manifest.item_context:
+            raise ConfigError(
+                "A model with item context is scored on nodes that share the project's folder",
+                received=f"{job.config.root} does not exist on this node",
+                way_out="Mount the folder on every node, or set the engine to processes",
+            )
+        champion = Champion(
+            job.origin.model_version, model, read_vocabulary(bundle_dir), bundle_dir
+        )
+        lake = Lake(Workspace(root).lake(job.dataset))
+        event_store = EventStore.read(lake, job.excluded_ids, job.data_version.events)
+        loaded = LoadedChampion.load(champion, root, event_store, job.data_version)
+        _require_same_tables(lake, job.data_version)
+        return cls(job, loaded, PredictionRows(loaded, job.origin))
+
+    def score(self, task: BlockTask) -> pa.Table:
+        """Rows of a block of users.
+
+        Args:
+            task: The block.
+        """
+        self.logged_events = task.logged_events
+        job, levels = self.job, np.array(self.job.levels)
+        scorer = make_scorer(
+            job.config, self.loaded_champion, self.read_state, job.origin.scored_at, levels
+        )
+        predictions = scorer.predict(task.user_ids)
+        return self.row_builder.table(task.user_ids, task.digests, predictions)
+
+    def read_state(self, user_id: str) -> UserState:
+        """State of a user, posted events included."""
+        return build_user_state(user_id, self.logged_events.get(user_id, []), self.loaded_champion)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self.loaded_champion.item_context is not None:
+            self.loaded_champion.item_context.close()
+
+
+_opened_workers: Final[list[BlockWorker]] = []
+"""The worker of this process: what was opened for the latest job."""
+
+
+def score_block(task: BlockTask) -> int:
+    """Score a block in a worker process and stage its rows; returns the number of its users.
+
+    Args:
+        task: The block.
+
+    Raises:
+        ChronotopeError: As ``BlockWorker.open``; or the block cannot be stored.
+    """
+    if not _opened_workers or _opened_workers[0].job != task.job:
+        while _opened_workers:
+            _opened_workers.pop().close()
+        _opened_workers.append(BlockWorker.open(task.job))
+    rows, transfer = _opened_workers[0].score(task), task.job.transfer
+    if transfer is None:
+        write_block(task.job.staging_dir / task.file_name, rows)
+    else:
+        transfer.send_block(task.file_name, rows)
+    return len(task.user_ids)
+
+
+def make_scorer(
+    config: ScoringConfig,
+    loaded_champion: LoadedChampion,
+    read_state: Callable[[str], UserState],
+    scored_at: datetime,
+    levels: Float64,
+) -> BatchScorer:
+    """Scorer with the settings of a run.
+
+    Args:
+        config: Length and filter of the lists, and users of a run of the model.
+        loaded_champion: Model over the events of the lake.
+        read_state: State of a user by id.
+        scored_at: Moment of scoring.
+        levels: Of low end, median and high end of the time, shape (3,).
+    """
+    return BatchScorer.within_memory(
+        loaded_champion,
+        read_state,
+        RecommendOptions(k=config.k, exclude_seen=config.new_only),
+        scored_at,
+        config.batch_users,
+        levels,
+        tail_exposure=config.tail_exposure,
+    )
+
+
+def _worker_folders(job: ScoringJob) -> tuple[Path, Path]:
+    """Folder of the bundle, and the project root: a temporary one on a node without the root."""
+    root = job.config.root
+    if job.transfer is None:
+        if not job.staging_dir.is_dir():
+            raise ConfigError(
+                "A worker does not reach the project's folder",
+                received=f"{root} on this node",
+                way_out="Mount the folder under the same path on every node, keep the lake in an "
+                "object store (CHRONOTOPE_LAKE_URL), or set the engine to processes",
+            )
+        return job.bundle_dir, root
+    if job.staging_dir.is_dir():
+        return job.bundle_dir, root
+    scratch_dir = Path(tempfile.mkdtemp(prefix="chronotope-scoring-"))
+    atexit.register(shutil.rmtree, scratch_dir, ignore_errors=True)
+    return job.transfer.fetch_bundle(scratch_dir / "bundle"), scratch_dir
+
+
+def _require_same_tables(lake: Lake, data_version: DataVersion) -> None:
+    """Refuse tables that changed since the driver read them; events are read as of its version."""
+    current_tables = set(read_data_version(VersionPoller(lake)).tables)
+    changed = {name for name, _ in current_tables ^ set(data_version.tables)} - {EVENTS}
+    if changed:
+        raise StoreError(
+            "A table changed while users were scored",
+            received=", ".join(sorted(changed)),
+            way_out="Run again: all blocks are then scored with the new table",
+        )
