@@ -70,8 +70,11 @@ class StoredFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """Write an object; an earlier one is replaced."""
-        with self._file_system() as file_system, file_system.open_output_stream(name) as stream:
+        with translate_store_errors(self.address):
+            # pyarrow's stream would pass a Buffer, which deltalake's writer refuses
+            stream = DeltaStorageHandler(self.address)._handler.open_output_stream(name, None)
             stream.write(content)
+            stream.close()
 
     def read(self, name: str) -> bytes:
         """Content of an object."""

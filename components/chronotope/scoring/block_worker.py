@@ -171,8 +171,7 @@ def score_block(task: BlockTask) -> int:
         ChronotopeError: As ``BlockWorker.open``; or the block cannot be stored.
     """
     if not _opened_workers or _opened_workers[0].job != task.job:
-        while _opened_workers:
-            _opened_workers.pop().close()
+        close_workers()
         _opened_workers.append(BlockWorker.open(task.job))
     rows, transfer = _opened_workers[0].score(task), task.job.transfer
     if transfer is None:
@@ -180,6 +179,12 @@ def score_block(task: BlockTask) -> int:
     else:
         transfer.send_block(task.file_name, rows)
     return len(task.user_ids)
+
+
+def close_workers() -> None:
+    """Close what this process has opened for blocks."""
+    while _opened_workers:
+        _opened_workers.pop().close()
 
 
 def make_scorer(
