@@ -1,5 +1,6 @@
 """Every engine stores the rows of one process: workers, a cluster that loses a node, no folder."""
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,9 +11,13 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
+from chronotope.contracts.columns import USER_BUCKET
 from chronotope.contracts.errors import ConfigError, StoreError
+from chronotope.contracts.predictions import PREDICTIONS
 from chronotope.lake import Interaction, InteractionLog, Lake
+from chronotope.lake.bucketed import with_buckets
 from chronotope.registry.champion import Champion
 from chronotope.runtime.engine import EngineConfig
 from chronotope.runtime.store_urls import LAKE_URL
@@ -147,6 +152,28 @@ class FolderlessEngine(Elsewhere):
         told = task.job.config.model_copy(update={"root": self.absent})
         folders = {"staging_dir": self.absent, "bundle_dir": self.absent}
         return replace(task, job=replace(task.job, config=told, **folders))
+
+
+def partition(town: Town, n_buckets: int) -> None:
+    """Partition the events as a lake does that was made in buckets."""
+    lake = Lake(Workspace(town.root).lake("city"))
+    rows, address = lake.read("events"), lake.address("events")
+    shutil.rmtree(address)
+    write_deltalake(address, with_buckets(rows, n_buckets), partition_by=[USER_BUCKET])
+
+
+@pytest.mark.parametrize("kind", ["local", "elsewhere"])
+def test_buckets_store_the_same_rows(
+    town: Town, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Predictions of users in order; the versions of the tables are others."""
+    same = [name for name in PREDICTIONS.names if name not in {"data_version", "scoring_key"}]
+    here = rows_of(town, "local", batch_users=1).select(same)
+    partition(town, 5)
+    if kind == "elsewhere":
+        use_engine(monkeypatch, Elsewhere())
+    there = rows_of(town, "local", batch_users=1).select(same)
+    assert there == here
 
 
 @pytest.mark.slow

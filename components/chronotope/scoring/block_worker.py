@@ -31,6 +31,7 @@ from chronotope.runtime.store_urls import LAKE_URL
 from chronotope.runtime.workspace import Workspace
 from chronotope.scoring.batch_scorer import BatchScorer
 from chronotope.scoring.block_transfer import BlockTransfer
+from chronotope.scoring.bucket_activity import BucketActivity, GlobalActivity, count_bucket
 from chronotope.scoring.config import ScoringConfig
 from chronotope.scoring.prediction_rows import PredictionRows, RowOrigin
 from chronotope.scoring.staging import write_block
@@ -38,16 +39,21 @@ from chronotope.serving.model.loaded import LoadedChampion, read_data_version
 from chronotope.serving.state.event_store import EventStore
 from chronotope.serving.state.live_state import LoggedEvent, UserState, build_user_state
 
+ACTIVITY_FILE: Final = "activity.npz"
+"""File of the staging folder with the activity of all users."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScoringJob:
-    """What a worker opens for all blocks of one run.
+    """What a worker opens for all tasks of one run.
 
     Attributes:
+        key: Random key of the run.
         dataset: Name of the dataset.
         config: Settings of the scoring, its root an absolute path.
         bundle_dir: Folder of the champion's bundle on the driver's machine.
         data_version: Versions of the tables that the driver read.
+        n_buckets: Number of buckets of the events.
         excluded_ids: Ids of events that are nobody's history.
         origin: Origin of the rows.
         levels: Of low end, median and high end of the time.
@@ -56,10 +62,12 @@ class ScoringJob:
             every worker reaches the driver's folders.
     """
 
+    key: str
     dataset: str
     config: ScoringConfig
     bundle_dir: Path
     data_version: DataVersion
+    n_buckets: int
     excluded_ids: frozenset[str]
     origin: RowOrigin
     levels: tuple[float, ...]
@@ -69,10 +77,11 @@ class ScoringJob:
 
 @dataclass(frozen=True, slots=True)
 class BlockTask:
-    """A block of users.
+    """A block of users of one bucket.
 
     Attributes:
         job: What to open.
+        bucket: Bucket of the events in which the users are.
         file_name: File of the block.
         user_ids: Stored ids of the users.
         digests: Digest of each user's events, shape (n_users,).
@@ -80,34 +89,57 @@ class BlockTask:
     """
 
     job: ScoringJob
+    bucket: int
     file_name: str
     user_ids: Sequence[str]
     digests: Int64
     logged_events: Mapping[str, list[LoggedEvent]]
 
 
-@dataclass
-class BlockWorker:
-    """Model over the events of the lake, opened by a worker process.
+@dataclass(frozen=True, slots=True)
+class ActivityTask:
+    """A bucket whose activity is counted.
 
     Attributes:
-        job: What was opened.
-        loaded_champion: Model over the events.
-        row_builder: Builder of the rows.
-        logged_events: Posted events of the users of the present block.
+        job: What to open.
+        bucket: The bucket.
+        window_us: Start and end of the recent period, UTC microseconds.
+        live_until_s: Moment of the graph's live counts; None if it reads none.
     """
 
     job: ScoringJob
+    bucket: int
+    window_us: tuple[int, int]
+    live_until_s: int | None
+
+
+@dataclass
+class BlockWorker:
+    """Model over the events of one bucket at a time, opened by a worker process.
+
+    Attributes:
+        job: What was opened.
+        lake: The dataset's lake.
+        bucket: Bucket whose events are in memory.
+        loaded_champion: Model over these events.
+        logged_events: Posted events of the users of the present block.
+        has_activity: Whether the activity of all users was read.
+    """
+
+    job: ScoringJob
+    lake: Lake
+    bucket: int
     loaded_champion: LoadedChampion
-    row_builder: PredictionRows
     logged_events: Mapping[str, list[LoggedEvent]] = field(default_factory=dict)
+    has_activity: bool = False
 
     @classmethod
-    def open(cls, job: ScoringJob) -> "BlockWorker":
+    def open(cls, job: ScoringJob, bucket: int) -> "BlockWorker":
         """Open model and events as the driver read them.
 
         Args:
             job: What to open.
+            bucket: Bucket of the events.
 
         Raises:
             ConfigError: The worker does not reach the project's folder.
@@ -124,14 +156,24 @@ class BlockWorker:
                 received=f"{job.config.root} does not exist on this node",
                 way_out="Mount the folder on every node, or set the engine to processes",
             )
-        champion = Champion(
-            job.origin.model_version, model, read_vocabulary(bundle_dir), bundle_dir
-        )
+        vocabulary = read_vocabulary(bundle_dir)
+        champion = Champion(job.origin.model_version, model, vocabulary, bundle_dir)
         lake = Lake(Workspace(root).lake(job.dataset))
-        event_store = EventStore.read(lake, job.excluded_ids, job.data_version.events)
+        event_store = _read_bucket(job, lake, bucket)
         loaded = LoadedChampion.load(champion, root, event_store, job.data_version)
         _require_same_tables(lake, job.data_version)
-        return cls(job, loaded, PredictionRows(loaded, job.origin))
+        return cls(job, lake, bucket, loaded)
+
+    def use_bucket(self, bucket: int) -> None:
+        """Replace the events in memory by those of a bucket.
+
+        Args:
+            bucket: The bucket.
+        """
+        if bucket != self.bucket:
+            event_store = _read_bucket(self.job, self.lake, bucket)
+            self.loaded_champion = self.loaded_champion.with_events(event_store)
+            self.bucket = bucket
 
     def score(self, task: BlockTask) -> pa.Table:
         """Rows of a block of users.
@@ -139,13 +181,15 @@ class BlockWorker:
         Args:
             task: The block.
         """
+        self._read_activity()
         self.logged_events = task.logged_events
         job, levels = self.job, np.array(self.job.levels)
         scorer = make_scorer(
             job.config, self.loaded_champion, self.read_state, job.origin.scored_at, levels
         )
         predictions = scorer.predict(task.user_ids)
-        return self.row_builder.table(task.user_ids, task.digests, predictions)
+        row_builder = PredictionRows(self.loaded_champion, job.origin)
+        return row_builder.table(task.user_ids, task.digests, predictions)
 
     def read_state(self, user_id: str) -> UserState:
         """State of a user, posted events included."""
@@ -155,6 +199,22 @@ class BlockWorker:
         """Close what was opened."""
         if self.loaded_champion.item_context is not None:
             self.loaded_champion.item_context.close()
+
+    def _read_activity(self) -> None:
+        """Read the activity of all users, unless this worker has the events of all of them."""
+        job = self.job
+        if self.has_activity or job.n_buckets == 1:
+            return
+        content = (
+            (job.staging_dir / ACTIVITY_FILE).read_bytes()
+            if job.transfer is None
+            else job.transfer.folder.read(ACTIVITY_FILE)
+        )
+        activity = GlobalActivity.from_bytes(content)
+        self.loaded_champion = self.loaded_champion.with_activity(
+            job.origin.scored_at, activity.recent, activity.live
+        )
+        self.has_activity = True
 
 
 _opened_workers: Final[list[BlockWorker]] = []
@@ -170,15 +230,31 @@ def score_block(task: BlockTask) -> int:
     Raises:
         ChronotopeError: As ``BlockWorker.open``; or the block cannot be stored.
     """
-    if not _opened_workers or _opened_workers[0].job != task.job:
-        close_workers()
-        _opened_workers.append(BlockWorker.open(task.job))
-    rows, transfer = _opened_workers[0].score(task), task.job.transfer
+    rows, transfer = _opened(task.job, task.bucket).score(task), task.job.transfer
     if transfer is None:
         write_block(task.job.staging_dir / task.file_name, rows)
     else:
         transfer.send_block(task.file_name, rows)
     return len(task.user_ids)
+
+
+def count_activity(task: ActivityTask) -> BucketActivity:
+    """Count the activity of a bucket in a worker process.
+
+    Args:
+        task: The bucket.
+
+    Raises:
+        ChronotopeError: As ``BlockWorker.open``.
+    """
+    loaded = _opened(task.job, task.bucket).loaded_champion
+    return count_bucket(
+        loaded.event_store,
+        loaded.item_idx,
+        task.window_us,
+        loaded.item_metadata.category_idx,
+        task.live_until_s,
+    )
 
 
 def close_workers() -> None:
@@ -212,6 +288,21 @@ def make_scorer(
         levels,
         tail_exposure=config.tail_exposure,
     )
+
+
+def _opened(job: ScoringJob, bucket: int) -> BlockWorker:
+    """The worker of this process, with the events of a bucket."""
+    if not _opened_workers or _opened_workers[0].job.key != job.key:
+        close_workers()
+        _opened_workers.append(BlockWorker.open(job, bucket))
+    _opened_workers[0].use_bucket(bucket)
+    return _opened_workers[0]
+
+
+def _read_bucket(job: ScoringJob, lake: Lake, bucket: int) -> EventStore:
+    """Events of a bucket, or of the whole table where it is one bucket."""
+    only_bucket = bucket if job.n_buckets > 1 else None
+    return EventStore.read(lake, job.excluded_ids, job.data_version.events, only_bucket)
 
 
 def _worker_folders(job: ScoringJob) -> tuple[Path, Path]:

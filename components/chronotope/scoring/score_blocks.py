@@ -1,12 +1,32 @@
 """Scoring of the blocks of a run that are not staged yet: in this process, or by workers."""
 
+import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chronotope.artifact.onnx_recommender import OnnxRecommender
+from chronotope.contracts import columns as c
+from chronotope.contracts.data_version import EVENTS
 from chronotope.contracts.errors import ConfigError
+from chronotope.inference.history import event_times_us
+from chronotope.inference.recent_activity import RECENT, utc_midnight
+from chronotope.inference.recommend import trained_until
 from chronotope.runtime.engine import Engine, open_engine
 from chronotope.scoring.block_transfer import BlockTransfer
-from chronotope.scoring.block_worker import BlockTask, ScoringJob, make_scorer, score_block
+from chronotope.scoring.block_worker import (
+    ACTIVITY_FILE,
+    ActivityTask,
+    BlockTask,
+    ScoringJob,
+    close_workers,
+    count_activity,
+    make_scorer,
+    score_block,
+)
+from chronotope.scoring.bucket_activity import sum_buckets
 from chronotope.scoring.config import ScoringConfig
 from chronotope.scoring.prediction_rows import PredictionRows, RowOrigin
 from chronotope.scoring.progress import ProgressListener, ProgressReporter
@@ -37,17 +57,21 @@ def score_blocks(
         EngineError: A block was lost more often than the engine retries, or there is no cluster.
         ChronotopeError: A worker cannot open model or tables.
     """
-    user_ids, missing = selection.ids, staged.missing_blocks()
-    n_missing = sum(len(user_ids[staged.plan.block_rows(block)]) for block in missing)
-    progress = ProgressReporter(len(user_ids), len(user_ids) - n_missing, on_progress)
+    n_users, missing = len(selection.ids), staged.missing_blocks()
+    blocks = staged.plan.blocks
+    n_missing = sum(blocks[number].n_users for number in missing)
+    progress = ProgressReporter(n_users, n_users - n_missing, on_progress)
     progress.report()
     if missing:
         with open_engine(config.engine) as engine:
-            if engine.in_process:
+            if engine.in_process and source.n_buckets == 1:
                 _score_here(source, config, selection, staged, origin, missing, progress)
             else:
                 job = _scoring_job(source, config, staged, origin)
-                _score_elsewhere(engine, job, source, selection, staged, missing, progress)
+                try:
+                    _score_tasks(engine, job, source, selection, staged, missing, progress)
+                finally:
+                    close_workers()  # of this process, if the engine is local
     progress.report()
     return progress
 
@@ -66,14 +90,15 @@ def _score_here(
         config, source.loaded_champion, source.read_state, origin.scored_at, source.levels
     )
     row_builder = PredictionRows(source.loaded_champion, origin)
-    for block in missing:
-        rows = staged.plan.block_rows(block)
+    blocks = staged.plan.blocks
+    for number in missing:
+        rows = blocks[number].rows
         block_ids: list[str] = selection.ids[rows].to_pylist()
         predictions = scorer.predict(block_ids, on_batch=progress.add)
-        staged.store(block, row_builder.table(block_ids, selection.digests[rows], predictions))
+        staged.store(number, row_builder.table(block_ids, selection.digests[rows], predictions))
 
 
-def _score_elsewhere(
+def _score_tasks(
     engine: Engine,
     job: ScoringJob,
     source: ScoringSource,
@@ -82,27 +107,82 @@ def _score_elsewhere(
     missing: Sequence[int],
     progress: ProgressReporter,
 ) -> None:
-    """Score blocks in worker processes; a block of a lost worker is scored again."""
-
-    def tasks() -> Iterator[BlockTask]:
-        for block in missing:
-            rows = staged.plan.block_rows(block)
-            block_ids: list[str] = selection.ids[rows].to_pylist()
-            live_ids = source.live_users.intersection(block_ids)
-            logged = {user_id: source.logged_events(user_id) for user_id in live_ids}
-            file_name = staged.block_path(block).name
-            yield BlockTask(job, file_name, block_ids, selection.digests[rows], logged)
-
+    """Score blocks by tasks of the engine; a block of a lost worker is scored again."""
     transfer = job.transfer
     if transfer is not None:
         transfer.clear()
         transfer.send_bundle(job.bundle_dir)
-    for block, n_users in zip(missing, engine.map(score_block, tasks()), strict=True):
+    if job.n_buckets > 1:
+        _stage_activity(engine, job, source)
+    tasks = _block_tasks(job, source, selection, staged, missing)
+    for number, n_users in zip(missing, engine.map(score_block, tasks), strict=True):
         if transfer is not None:
-            transfer.take_block(staged.block_path(block))
+            transfer.take_block(staged.block_path(number))
         progress.add(n_users)
     if transfer is not None:
         transfer.clear()
+
+
+def _block_tasks(
+    job: ScoringJob,
+    source: ScoringSource,
+    selection: UserSelection,
+    staged: StagedScoring,
+    missing: Sequence[int],
+) -> Iterator[BlockTask]:
+    """Tasks of the missing blocks, each with the posted events of its users."""
+    blocks = staged.plan.blocks
+    for number in missing:
+        block = blocks[number]
+        block_ids: list[str] = selection.ids[block.rows].to_pylist()
+        live_ids = source.live_users.intersection(block_ids)
+        logged_events = {user_id: source.logged_events(user_id) for user_id in live_ids}
+        file_name, digests = staged.block_path(number).name, selection.digests[block.rows]
+        yield BlockTask(job, block.bucket, file_name, block_ids, digests, logged_events)
+
+
+def _stage_activity(engine: Engine, job: ScoringJob, source: ScoringSource) -> None:
+    """Count the activity of all users bucket by bucket, and stage the sum for the workers."""
+    champion, day = source.champion, utc_midnight(job.origin.scored_at)
+    metadata, model = source.loaded_champion.item_metadata, champion.model
+    reads_activity = isinstance(model, OnnxRecommender) and model.reads_activity
+    live_until_s = _live_until_s(source) if reads_activity else None
+    activity = None
+    for end_time in (day, trained_until(champion)):  # without recent events, those before training
+        end_us = int(end_time.timestamp() * 1_000_000)
+        window_us = (end_us - int(RECENT.total_seconds()) * 1_000_000, end_us)
+        tasks = [
+            ActivityTask(job, bucket, window_us, live_until_s) for bucket in range(job.n_buckets)
+        ]
+        activity = sum_buckets(
+            engine.map(count_activity, tasks),
+            metadata.category_idx,
+            metadata.min_group_users,
+            live_until_s,
+        )
+        if not activity.recent.is_empty:
+            break
+    assert activity is not None  # noqa: S101 - for the type checker
+    if job.transfer is not None:
+        job.transfer.folder.write(ACTIVITY_FILE, activity.to_bytes())
+    else:
+        (job.staging_dir / ACTIVITY_FILE).write_bytes(activity.to_bytes())
+
+
+def _live_until_s(source: ScoringSource) -> int | None:
+    """Moment after the last event of a known item, as ``with_live_activity``; None without one."""
+    excluded_ids = source.loaded_champion.event_store.excluded_ids
+    excluded = pa.array(sorted(excluded_ids), pa.string())
+    known_items, last_us = source.champion.vocabulary.items.ids, -1
+    rows = source.lake.dataset(EVENTS, source.data_version.events)
+    for batch in rows.to_batches(columns=[c.ITEM_ID, c.OCCURRED_AT, c.EVENT_ID]):
+        counts = pc.is_in(batch.column(0).cast(pa.string()), value_set=known_items)
+        if len(excluded):
+            is_excluded = pc.is_in(batch.column(2).cast(pa.string()), value_set=excluded)
+            counts = pc.and_(counts, pc.invert(is_excluded))
+        times_us = event_times_us(pa.Table.from_batches([batch.filter(counts)]))
+        last_us = max(last_us, int(times_us.max(initial=-1)))
+    return None if last_us < 0 else last_us // 1_000_000 + 1
 
 
 def _scoring_job(
@@ -120,10 +200,12 @@ def _scoring_job(
     is_remote = config.engine.kind == "ray" and not isinstance(lake_root, Path)
     lakes_url, _, dataset = str(lake_root).rpartition("/")
     return ScoringJob(
+        secrets.token_hex(8),
         source.champion.model.manifest.dataset,
         config.model_copy(update={"root": config.root.resolve()}),
         bundle_dir.resolve(),
         source.data_version,
+        source.n_buckets,
         source.loaded_champion.event_store.excluded_ids,
         origin,
         tuple(source.levels.tolist()),

@@ -58,7 +58,10 @@ def score_users(
     require_dataset(config.root, dataset)
     target = _checked_target(config)
     dataset_dir = Workspace(config.root).scoring(dataset)
-    with scoring_lock(dataset_dir, dataset), open_source(dataset, config, load) as source:
+    with (
+        scoring_lock(dataset_dir, dataset),
+        open_source(dataset, config, load, by_bucket=True) as source,
+    ):
         result, listed = _score(source, dataset, config, dataset_dir, on_progress)
         if target is not None:
             n_rows = target.write(exported_rows(source.lake, listed))
@@ -84,7 +87,7 @@ def plan_scoring(
     """
     require_dataset(config.root, dataset)
     _checked_target(config)
-    with open_source(dataset, config, load) as source:
+    with open_source(dataset, config, load, by_bucket=True) as source:
         _, selection = _select(source, config)
         moment = config.scored_at or datetime.now(UTC).replace(microsecond=0)
         return _selection_result(source, dataset, selection, moment)
@@ -141,11 +144,11 @@ def _select(source: ScoringSource, config: ScoringConfig) -> tuple[str, UserSele
         source.lake,
         source.data_version.events,
         source.live_users,
-        lambda user_id: source.read_state(user_id).log_position,
+        lambda user_id: source.logged_events(user_id)[-1].seq,
         source.stored_users.is_excluded,
     )
     present, stored_id = scored_users(source.lake), source.stored_users.stored_id
-    return key, select_users(log_users, present, key, config, stored_id)
+    return key, select_users(log_users, present, key, config, stored_id, source.n_buckets)
 
 
 def _selection_result(

@@ -52,6 +52,11 @@ class ScoringSource:
         """The champion."""
         return self.loaded_champion.champion
 
+    @property
+    def n_buckets(self) -> int:
+        """Number of buckets of users of the events."""
+        return self.lake.n_buckets(self.data_version.events)
+
     def read_state(self, user_id: str) -> UserState:
         """State of a user, posted events included.
 
@@ -63,7 +68,11 @@ class ScoringSource:
 
 @contextmanager
 def open_source(
-    dataset: str, config: ScoringConfig, load: Callable[[Path, str], Champion]
+    dataset: str,
+    config: ScoringConfig,
+    load: Callable[[Path, str], Champion],
+    *,
+    by_bucket: bool = False,
 ) -> Iterator[ScoringSource]:
     """Champion, events and posted events, all as the service reads them.
 
@@ -71,6 +80,8 @@ def open_source(
         dataset: Name of the dataset.
         config: Project root and length of the lists.
         load: Loader of the champion.
+        by_bucket: Whether the events in memory are those of the first bucket of users, if the
+            lake has several.
 
     Raises:
         ConfigError: k exceeds the catalogue, or the keys of the pseudonyms are missing.
@@ -89,8 +100,10 @@ def open_source(
         )
     data_version = read_data_version(VersionPoller(lake))
     anomalous_events = AnomalousEvents.of_labels(read_event_labels(workspace.event_labels(dataset)))
-    event_store = EventStore.read(lake, anomalous_events.event_ids)
-    # events may have been added since the version was read
+    version = lake.table_version(EVENTS)
+    bucket = 0 if by_bucket and lake.n_buckets(version) > 1 else None
+    event_store = EventStore.read(lake, anomalous_events.event_ids, version, bucket)
+    # events may have been added since the versions were read
     tables = (pair for pair in data_version.tables if pair[0] != EVENTS)
     data_version = DataVersion(((EVENTS, event_store.version), *tables))
     with ExitStack() as exit_stack:
