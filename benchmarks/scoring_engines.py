@@ -1,17 +1,22 @@
 """Batch predictions on every engine: seconds, users a second, and whether the tables are equal.
 
-    python -m benchmarks.scoring_engines --events 2000000 --engines local processes --json FILE
+    python -m benchmarks.scoring_engines --events 2000000 --buckets 8 --json FILE
 
 Trains ``simulated_city`` by ``conf/training/quick.yaml`` in a temporary folder, or takes the
-champion of ``--root``, whose lake is changed; ingests the city of ``--events`` events, a hundred a
-user; and scores all users by each engine, in a process of its own, as of the same moment.
+champion of ``--root``, whose lake is changed; ingests the city of ``--events`` events, twenty a
+user, into ``--buckets`` buckets; and scores all users by each engine, in a process of its own, as
+of the same moment.
 ``block_s`` are the seconds of the blocks, start of workers or cluster included; ``seconds`` those
 of the whole run, with loading, validation and the commit, which the driver does alone. ``ratio``
 is the users a second of the blocks over those of the engine ``local``, which uses one core.
+``worker_cpu_s`` are the processor seconds of the worker processes (not known of Ray's): on a
+machine that other programs use as well they say more than the clock.
 """
 
 import argparse
 import json
+import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,34 +27,39 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+from deltalake import write_deltalake
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.batch_scoring import CITY, after_last_event, train_city
 from benchmarks.rows import Row, at_least_one, write_rows
+from chronotope.contracts.columns import USER_BUCKET
+from chronotope.contracts.data_version import EVENTS
 from chronotope.datasets.city import CityConfig
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.simulation import simulate_events
 from chronotope.lake import Lake
+from chronotope.lake.bucketed import with_buckets
 from chronotope.runtime.step_cache import peak_mb
 from chronotope.runtime.workspace import Workspace
 from chronotope.scoring.config import ScoringConfig, ScoringProgress
 from chronotope.scoring.score_users import score_users
 
-EVENTS_A_USER: Final = 100
+EVENTS_A_USER: Final = 20
 SHOWN: Final = ("n_users", "block_s", "seconds", "users_per_s", "ratio", "peak_mb", "n_rows_equal")
 _PROJECT: Final = Path(__file__).parents[1]
 _ENGINES: Final = ("local", "processes", "ray")
 
 
-def add_city(root: Path, n_events: int) -> None:
-    """Add a larger city to the lake of the small one.
+def add_city(root: Path, n_events: int, n_buckets: int) -> None:
+    """Add a larger city to the lake of the small one, and partition the events.
 
     Args:
         root: Project root.
         n_events: Events of the larger city.
+        n_buckets: Number of buckets.
     """
     city_spec = load_spec(CITY)
     city = CityConfig(n_events=n_events, n_users=max(2, n_events // EVENTS_A_USER), seed=7)
@@ -58,6 +68,10 @@ def add_city(root: Path, n_events: int) -> None:
         for events in simulate_events(city, batch_events=500_000):
             delivery.add(normalise(city_spec, events).rows)
         lake.merge_delivery(delivery)
+    if n_buckets > 1:
+        rows, address = with_buckets(lake.read(EVENTS), n_buckets), lake.address(EVENTS)
+        shutil.rmtree(address)
+        write_deltalake(address, rows, partition_by=[USER_BUCKET])
 
 
 def measure(root: Path, engine: str, moment: datetime) -> Row:
@@ -79,6 +93,7 @@ def measure(root: Path, engine: str, moment: datetime) -> Row:
     start_s, start_cpu_s = time.perf_counter(), time.process_time()
     result = score_users(CITY, config, on_progress=note)
     block_s = block_times_s[-1] - block_times_s[0]
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)  # of `processes`, which has ended
     return {
         "engine": engine,
         "n_users": result.n_scored,
@@ -86,6 +101,7 @@ def measure(root: Path, engine: str, moment: datetime) -> Row:
         "users_per_s": round(result.n_scored / block_s, 1),
         "seconds": round(time.perf_counter() - start_s, 1),
         "cpu_s": round(time.process_time() - start_cpu_s, 1),
+        "worker_cpu_s": round(children.ru_utime + children.ru_stime, 1),
         "peak_mb": round(peak_mb()),
     }
 
@@ -96,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m benchmarks.scoring_engines", description=__doc__
     )
     parser.add_argument("--events", type=at_least_one, default=2_000_000)
+    parser.add_argument("--buckets", type=at_least_one, default=8)
     parser.add_argument("--engines", nargs="+", choices=_ENGINES, default=list(_ENGINES))
     parser.add_argument("--root", type=Path, help="project root with a champion of the city")
     parser.add_argument("--json", type=Path, help="store the rows in this file")
@@ -109,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         root = options.root or Path(scratch)
         if options.root is None:
             train_city(root)
-        add_city(root, options.events)
+        add_city(root, options.events, options.buckets)
         rows = _measured_rows(root, options.engines)
     if options.json:
         write_rows(rows, options.json)
@@ -124,7 +141,8 @@ def _measured_rows(root: Path, engines: Sequence[str]) -> list[Row]:
         command += ["--root", str(root)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
         row: Row = json.loads(done.stdout.strip().splitlines()[-1])
-        predictions = Lake(Workspace(root).lake(CITY)).read("predictions").combine_chunks()
+        predictions = Lake(Workspace(root).lake(CITY)).read("predictions")
+        predictions = predictions.sort_by([("user_id", "ascending"), ("rank", "ascending")])
         first_table = predictions if first_table is None else first_table
         local_rate = float((rows or [row])[0]["users_per_s"])
         row["ratio"] = round(float(row["users_per_s"]) / local_rate, 2)

@@ -9,7 +9,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -76,24 +76,40 @@ class ScoringJob:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockUsers:
+    """Users of a block.
+
+    Attributes:
+        file_name: File of the block.
+        user_ids: Stored ids.
+        digests: Digest of each user's events, shape (n_users,).
+    """
+
+    file_name: str
+    user_ids: Sequence[str]
+    digests: Int64
+
+
+@dataclass(frozen=True, slots=True)
 class BlockTask:
-    """A block of users of one bucket.
+    """Blocks of users of one bucket, whose events are read once.
 
     Attributes:
         job: What to open.
         bucket: Bucket of the events in which the users are.
-        file_name: File of the block.
-        user_ids: Stored ids of the users.
-        digests: Digest of each user's events, shape (n_users,).
+        blocks: The blocks.
         logged_events: Posted events of those users who have some.
     """
 
     job: ScoringJob
     bucket: int
-    file_name: str
-    user_ids: Sequence[str]
-    digests: Int64
+    blocks: tuple[BlockUsers, ...]
     logged_events: Mapping[str, list[LoggedEvent]]
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return sum(len(block.user_ids) for block in self.blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +191,11 @@ class BlockWorker:
             self.loaded_champion = self.loaded_champion.with_events(event_store)
             self.bucket = bucket
 
-    def score(self, task: BlockTask) -> pa.Table:
-        """Rows of a block of users.
+    def score(self, task: BlockTask) -> Iterator[tuple[str, pa.Table]]:
+        """File name and rows of each block.
 
         Args:
-            task: The block.
+            task: The blocks.
         """
         self._read_activity()
         self.logged_events = task.logged_events
@@ -187,9 +203,13 @@ class BlockWorker:
         scorer = make_scorer(
             job.config, self.loaded_champion, self.read_state, job.origin.scored_at, levels
         )
-        predictions = scorer.predict(task.user_ids)
         row_builder = PredictionRows(self.loaded_champion, job.origin)
-        return row_builder.table(task.user_ids, task.digests, predictions)
+        for block in task.blocks:
+            predictions = scorer.predict(block.user_ids)
+            yield (
+                block.file_name,
+                row_builder.table(block.user_ids, block.digests, predictions),
+            )
 
     def read_state(self, user_id: str) -> UserState:
         """State of a user, posted events included."""
@@ -221,21 +241,22 @@ _opened_workers: Final[list[BlockWorker]] = []
 """The worker of this process: what was opened for the latest job."""
 
 
-def score_block(task: BlockTask) -> int:
-    """Score a block in a worker process and stage its rows; returns the number of its users.
+def score_task(task: BlockTask) -> int:
+    """Score blocks in a worker process and stage their rows; returns the number of users.
 
     Args:
-        task: The block.
+        task: The blocks.
 
     Raises:
-        ChronotopeError: As ``BlockWorker.open``; or the block cannot be stored.
+        ChronotopeError: As ``BlockWorker.open``; or a block cannot be stored.
     """
-    rows, transfer = _opened(task.job, task.bucket).score(task), task.job.transfer
-    if transfer is None:
-        write_block(task.job.staging_dir / task.file_name, rows)
-    else:
-        transfer.send_block(task.file_name, rows)
-    return len(task.user_ids)
+    transfer = task.job.transfer
+    for file_name, rows in _opened(task.job, task.bucket).score(task):
+        if transfer is None:
+            write_block(task.job.staging_dir / file_name, rows)
+        else:
+            transfer.send_block(file_name, rows)
+    return task.n_users
 
 
 def count_activity(task: ActivityTask) -> BucketActivity:

@@ -1,7 +1,8 @@
 """Scoring of the blocks of a run that are not staged yet: in this process, or by workers."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,18 +21,19 @@ from chronotope.scoring.block_worker import (
     ACTIVITY_FILE,
     ActivityTask,
     BlockTask,
+    BlockUsers,
     ScoringJob,
     close_workers,
     count_activity,
     make_scorer,
-    score_block,
+    score_task,
 )
 from chronotope.scoring.bucket_activity import sum_buckets
 from chronotope.scoring.config import ScoringConfig
 from chronotope.scoring.prediction_rows import PredictionRows, RowOrigin
 from chronotope.scoring.progress import ProgressListener, ProgressReporter
 from chronotope.scoring.source import ScoringSource
-from chronotope.scoring.staging import StagedScoring
+from chronotope.scoring.staging import StagedScoring, UserBlock
 from chronotope.scoring.user_selection import UserSelection
 
 
@@ -114,31 +116,47 @@ def _score_tasks(
         transfer.send_bundle(job.bundle_dir)
     if job.n_buckets > 1:
         _stage_activity(engine, job, source)
-    tasks = _block_tasks(job, source, selection, staged, missing)
-    for number, n_users in zip(missing, engine.map(score_block, tasks), strict=True):
+    groups = _task_blocks(staged.plan.blocks, missing, job.n_buckets)
+    tasks = (_block_task(job, source, selection, staged, numbers) for numbers in groups)
+    for numbers, n_users in zip(groups, engine.map(score_task, tasks), strict=True):
         if transfer is not None:
-            transfer.take_block(staged.block_path(number))
+            for number in numbers:
+                transfer.take_block(staged.block_path(number))
         progress.add(n_users)
     if transfer is not None:
         transfer.clear()
 
 
-def _block_tasks(
+def _task_blocks(
+    blocks: Sequence[UserBlock], missing: Sequence[int], n_buckets: int
+) -> list[list[int]]:
+    """Numbers of the blocks of each task: those of a bucket, whose events are then read once.
+
+    Without buckets a worker reads all events anyway, and each block is a task.
+    """
+    if n_buckets == 1:
+        return [[number] for number in missing]
+    of_bucket = groupby(missing, key=lambda number: blocks[number].bucket)
+    return [list(numbers) for _, numbers in of_bucket]
+
+
+def _block_task(
     job: ScoringJob,
     source: ScoringSource,
     selection: UserSelection,
     staged: StagedScoring,
-    missing: Sequence[int],
-) -> Iterator[BlockTask]:
-    """Tasks of the missing blocks, each with the posted events of its users."""
-    blocks = staged.plan.blocks
-    for number in missing:
-        block = blocks[number]
-        block_ids: list[str] = selection.ids[block.rows].to_pylist()
-        live_ids = source.live_users.intersection(block_ids)
-        logged_events = {user_id: source.logged_events(user_id) for user_id in live_ids}
-        file_name, digests = staged.block_path(number).name, selection.digests[block.rows]
-        yield BlockTask(job, block.bucket, file_name, block_ids, digests, logged_events)
+    numbers: Sequence[int],
+) -> BlockTask:
+    """Task of some blocks of one bucket, with the posted events of their users."""
+    blocks, logged_events, users = staged.plan.blocks, {}, []
+    for number in numbers:
+        rows = blocks[number].rows
+        user_ids: list[str] = selection.ids[rows].to_pylist()
+        for user_id in source.live_users.intersection(user_ids):
+            logged_events[user_id] = source.logged_events(user_id)
+        file_name = staged.block_path(number).name
+        users.append(BlockUsers(file_name, user_ids, selection.digests[rows]))
+    return BlockTask(job, blocks[numbers[0]].bucket, tuple(users), logged_events)
 
 
 def _stage_activity(engine: Engine, job: ScoringJob, source: ScoringSource) -> None:
