@@ -46,13 +46,8 @@ def score(
         typer.Option(help="Copy of the table: a .parquet or .csv path, or a SQLAlchemy URL"),
     ] = None,
     sql_table: Annotated[str, typer.Option(help="Table in that database")] = "predictions",
-    engine: Annotated[
-        str,
-        typer.Option(help="Where users are scored: local, processes, or ray (RAY_ADDRESS)"),
-    ] = "local",
-    root: Annotated[
-        Path, typer.Option(help="Project root; all files are written below it")
-    ] = Path(),
+    engine: Annotated[str, typer.Option(help="local, processes, or ray (RAY_ADDRESS)")] = "local",
+    root: Annotated[Path, typer.Option(help="Project root of all files")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
     dry_run: Annotated[bool, typer.Option(help="Count the users to score; write nothing")] = False,
 ) -> None:

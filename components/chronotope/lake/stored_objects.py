@@ -74,7 +74,7 @@ class StoredFolder:
             # pyarrow's stream would pass a Buffer, which deltalake's writer refuses
             stream = DeltaStorageHandler(self.address)._handler.open_output_stream(name, None)
             stream.write(content)
-            stream.close()
+            stream.close()  # type: ignore[attr-defined] - the stubs lack it
 
     def read(self, name: str) -> bytes:
         """Content of an object."""

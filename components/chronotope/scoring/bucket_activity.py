@@ -7,7 +7,7 @@ them. So each bucket is counted by itself, and the sums are those of the whole l
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -119,7 +119,7 @@ class GlobalActivity:
 
     def to_bytes(self) -> bytes:
         """Arrays in numpy's format."""
-        arrays = {
+        arrays: dict[str, Any] = {
             "counts": self.recent.counts,
             "pair_start": self.recent.pair_start,
             "pair_next": self.recent.pair_next,
