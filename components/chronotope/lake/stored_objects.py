@@ -59,7 +59,7 @@ class StoredFolder:
 
     address: str
 
-    def names(self, folder_name: str = "") -> list[str]:
+    def object_names(self, folder_name: str = "") -> list[str]:
         """Names of the objects below a folder, relative to it, sorted."""
         with self._file_system() as file_system:
             selector = pafs.FileSelector(folder_name, recursive=True, allow_not_found=True)
@@ -68,29 +68,29 @@ class StoredFolder:
         paths = [info.path for info in infos if info.type == pafs.FileType.File]
         return sorted(path.removeprefix(prefix) for path in paths)
 
-    def write(self, name: str, content: bytes) -> None:
+    def write_object(self, name: str, content: bytes) -> None:
         """Write an object; an earlier one is replaced."""
         with translate_store_errors(self.address):
             # pyarrow's stream would pass a Buffer, which deltalake's writer refuses
             stream = DeltaStorageHandler(self.address)._handler.open_output_stream(name, None)
             stream.write(content)
-            stream.close()  # type: ignore[attr-defined] - the stubs lack it
+            stream.close()  # type: ignore[attr-defined]
 
-    def read(self, name: str) -> bytes:
+    def read_object(self, name: str) -> bytes:
         """Content of an object."""
         with self._file_system() as file_system, file_system.open_input_stream(name) as stream:
             content: bytes = stream.read()
         return content
 
-    def delete(self, name: str) -> None:
+    def delete_object(self, name: str) -> None:
         """Delete an object."""
         with self._file_system() as file_system:
             file_system.delete_file(name)
 
-    def clear(self) -> None:
+    def clear_objects(self) -> None:
         """Delete every object of the prefix."""
-        for name in self.names():
-            self.delete(name)
+        for name in self.object_names():
+            self.delete_object(name)
 
     @contextmanager
     def _file_system(self) -> Iterator[pafs.FileSystem]:

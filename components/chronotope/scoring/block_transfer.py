@@ -36,7 +36,7 @@ class BlockTransfer:
     scoring: str
 
     @property
-    def folder(self) -> StoredFolder:
+    def store_folder(self) -> StoredFolder:
         """The prefix."""
         return StoredFolder(f"{self.lakes_url}/{self.dataset}/{PREFIX}/{self.scoring}")
 
@@ -49,7 +49,7 @@ class BlockTransfer:
         for file_path in sorted(bundle_dir.rglob("*")):
             if file_path.is_file():
                 name = file_path.relative_to(bundle_dir).as_posix()
-                self.folder.write(f"{_BUNDLE}/{name}", file_path.read_bytes())
+                self.store_folder.write_object(f"{_BUNDLE}/{name}", file_path.read_bytes())
 
     def fetch_bundle(self, bundle_dir: Path) -> Path:
         """Copy the bundle to a new folder; its digests are verified when it is opened.
@@ -60,12 +60,12 @@ class BlockTransfer:
         Raises:
             StoreError: The store does not respond, or denies access.
         """
-        for name in self.folder.names(_BUNDLE):
+        for name in self.store_folder.object_names(_BUNDLE):
             target_path = bundle_dir / name
             if not target_path.resolve().is_relative_to(bundle_dir.resolve()):
                 continue  # a file beside the bundle is none of its files
             target_path.parent.mkdir(parents=True, exist_ok=True)
-            target_path.write_bytes(self.folder.read(f"{_BUNDLE}/{name}"))
+            target_path.write_bytes(self.store_folder.read_object(f"{_BUNDLE}/{name}"))
         return bundle_dir
 
     def send_block(self, file_name: str, rows: pa.Table) -> None:
@@ -74,7 +74,7 @@ class BlockTransfer:
         Raises:
             StoreError: The store does not respond, or denies access.
         """
-        self.folder.write(file_name, block_bytes(rows))
+        self.store_folder.write_object(file_name, block_bytes(rows))
 
     def take_block(self, block_path: Path) -> None:
         """Move a block from the store to the staging folder.
@@ -85,15 +85,15 @@ class BlockTransfer:
         Raises:
             StoreError: The store does not respond, or denies access.
         """
-        content = self.folder.read(block_path.name)
+        content = self.store_folder.read_object(block_path.name)
         with replacing(block_path) as draft_path:
             draft_path.write_bytes(content)
-        self.folder.delete(block_path.name)
+        self.store_folder.delete_object(block_path.name)
 
-    def clear(self) -> None:
+    def clear_store(self) -> None:
         """Delete what this scoring, and killed ones of the dataset, left in the store.
 
         Raises:
             StoreError: The store does not respond, or denies access.
         """
-        StoredFolder(f"{self.lakes_url}/{self.dataset}/{PREFIX}").clear()
+        StoredFolder(f"{self.lakes_url}/{self.dataset}/{PREFIX}").clear_objects()

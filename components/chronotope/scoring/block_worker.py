@@ -48,7 +48,7 @@ class ScoringJob:
     """What a worker opens for all tasks of one run.
 
     Attributes:
-        key: Random key of the run.
+        run_key: Random key of the run.
         dataset: Name of the dataset.
         config: Settings of the scoring, its root an absolute path.
         bundle_dir: Folder of the champion's bundle on the driver's machine.
@@ -62,7 +62,7 @@ class ScoringJob:
             every worker reaches the driver's folders.
     """
 
-    key: str
+    run_key: str
     dataset: str
     config: ScoringConfig
     bundle_dir: Path
@@ -228,7 +228,7 @@ class BlockWorker:
         content = (
             (job.staging_dir / ACTIVITY_FILE).read_bytes()
             if job.transfer is None
-            else job.transfer.folder.read(ACTIVITY_FILE)
+            else job.transfer.store_folder.read_object(ACTIVITY_FILE)
         )
         activity = GlobalActivity.from_bytes(content)
         self.loaded_champion = self.loaded_champion.with_activity(
@@ -313,7 +313,7 @@ def make_scorer(
 
 def _opened(job: ScoringJob, bucket: int) -> BlockWorker:
     """The worker of this process, with the events of a bucket."""
-    if not _opened_workers or _opened_workers[0].job.key != job.key:
+    if not _opened_workers or _opened_workers[0].job.run_key != job.run_key:
         close_workers()
         _opened_workers.append(BlockWorker.open(job, bucket))
     _opened_workers[0].use_bucket(bucket)

@@ -112,7 +112,7 @@ def _score_tasks(
     """Score blocks by tasks of the engine; a block of a lost worker is scored again."""
     transfer = job.transfer
     if transfer is not None:
-        transfer.clear()
+        transfer.clear_store()
         transfer.send_bundle(job.bundle_dir)
     if job.n_buckets > 1:
         _stage_activity(engine, job, source)
@@ -124,7 +124,7 @@ def _score_tasks(
                 transfer.take_block(staged.block_path(number))
         progress.add(n_users)
     if transfer is not None:
-        transfer.clear()
+        transfer.clear_store()
 
 
 def _task_blocks(
@@ -182,7 +182,7 @@ def _stage_activity(engine: Engine, job: ScoringJob, source: ScoringSource) -> N
             break
     assert activity is not None  # noqa: S101 - for the type checker
     if job.transfer is not None:
-        job.transfer.folder.write(ACTIVITY_FILE, activity.to_bytes())
+        job.transfer.store_folder.write_object(ACTIVITY_FILE, activity.to_bytes())
     else:
         (job.staging_dir / ACTIVITY_FILE).write_bytes(activity.to_bytes())
 
