@@ -4,6 +4,7 @@ from typing import Final
 
 EVENT_ID: Final = "event_id"
 USER_ID: Final = "user_id"
+USER_BUCKET: Final = "user_bucket"
 ITEM_ID: Final = "item_id"
 EVENT_TYPE: Final = "event_type"
 OCCURRED_AT: Final = "occurred_at"

@@ -146,6 +146,15 @@ def digest_numbers(row_ids: pa.StringArray) -> npt.NDArray[np.uint64]:
     return np.asarray(mixed_hash ^ (mixed_hash >> np.uint64(32)))
 
 
+def text_hashes(texts: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    """64-bit hash of each text (BLAKE2b), shape (n,); equal on every machine and in every version.
+
+    Args:
+        texts: Texts without nulls, such as ids of users.
+    """
+    return _value_words(_as_strings(texts))[0]
+
+
 def _value_words(
     column: pa.Array | pa.ChunkedArray,
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:

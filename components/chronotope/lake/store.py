@@ -17,6 +17,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import TableVersion
 from chronotope.contracts.errors import StoreError
+from chronotope.lake.bucketed import bucket_rows, bucket_uris, count_buckets, require_bucket
 from chronotope.lake.merge_conditions import merge_changed, open_merge, retry_commit
 from chronotope.lake.row_conformance import (
     conform_rows,
@@ -35,7 +36,7 @@ from chronotope.lake.staged_batch import (
     staging_folder,
 )
 from chronotope.lake.store_errors import translate_store_errors
-from chronotope.lake.table_identity import identify_version
+from chronotope.lake.table_identity import identify_version, open_version
 from chronotope.lake.table_schemas import ROW as ROW
 from chronotope.lake.table_schemas import TABLE_KEYS, TABLE_SCHEMAS
 from chronotope.lake.text_filter import refused_rows_predicate
@@ -265,9 +266,7 @@ class Lake:
         Raises:
             StoreError: The version does not exist, or the table was replaced.
         """
-        delta_table = self._open(table_name, version)
-        arrow_schema = pa.schema(delta_table.schema().to_arrow())
-        return delta_table.to_pyarrow_dataset(schema=arrow_schema)
+        return bucket_rows(self._open(table_name, version))
 
     def reader(
         self,
@@ -283,38 +282,33 @@ class Lake:
         """Paths of the Parquet files of a version, for DuckDB's ``read_parquet``."""
         return [unquote(file_uri) for file_uri in self._open(table_name, version).file_uris()]
 
-    def _open(self, table_name: str, version: int | TableVersion | None = None) -> DeltaTable:
-        table_uri, wanted_version = self.address(table_name), version
-        version_number = (
-            wanted_version.number if isinstance(wanted_version, TableVersion) else wanted_version
-        )
-        with translate_store_errors(table_name):
-            try:
-                delta_table = DeltaTable(table_uri, version=version_number)
-            except TableNotFoundError as error:
-                if version is not None and self.exists(table_name):
-                    raise StoreError(
-                        f"Version {version} of table {table_name!r} does not exist any more",
-                        received=f"{table_uri}, whose latest version is {self.version(table_name)}",
-                        way_out="Use a later version, or restore the table's _delta_log folder",
-                    ) from error
-                raise StoreError(
-                    f"Table {table_name!r} has not been written yet",
-                    received=table_uri,
-                    way_out="Ingest the dataset first: chronotope ingest DATASET",
-                ) from error
-            present_version = (
-                identify_version(delta_table)
-                if isinstance(wanted_version, TableVersion)
-                else wanted_version
-            )
-        if present_version != wanted_version:
-            raise StoreError(
-                f"Table {table_name!r} was replaced: the version has other rows now",
-                received=f"{table_uri}: version {present_version}, expected {wanted_version}",
-                way_out="Run again to read the present table",
-            )
+    def n_buckets(self, version: int | TableVersion | None = None) -> int:
+        """Number of buckets of users of the events at a version; 1 if they are not partitioned."""
+        return count_buckets(self._open("events", version))
+
+    def bucket_rows(self, bucket: int, version: int | TableVersion | None = None) -> pads.Dataset:
+        """Events of one bucket at a version, as a dataset that reads the files of the bucket.
+
+        Args:
+            bucket: Bucket of users, 0 to ``n_buckets - 1``.
+            version: Version to read; None for the latest.
+
+        Raises:
+            StoreError: The version has no such bucket.
+        """
+        return bucket_rows(self._open_bucket(bucket, version), bucket)
+
+    def bucket_files(self, bucket: int, version: int | TableVersion | None = None) -> list[str]:
+        """Paths or addresses of the Parquet files of one bucket; see ``bucket_rows``."""
+        return bucket_uris(self._open_bucket(bucket, version), bucket)
+
+    def _open_bucket(self, bucket: int, version: int | TableVersion | None) -> DeltaTable:
+        delta_table = self._open("events", version)
+        require_bucket(bucket, count_buckets(delta_table))
         return delta_table
+
+    def _open(self, table_name: str, version: int | TableVersion | None = None) -> DeltaTable:
+        return open_version(self.address(table_name), table_name, version)
 
     def _schema(self, table_name: str, row_schema: pa.Schema) -> pa.Schema:
         """Schema of rows to write: their columns, then further columns of the table."""
