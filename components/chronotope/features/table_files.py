@@ -32,9 +32,9 @@ def snapshot_database(
     Raises:
         StoreError: The block runs out of memory and of disk space.
     """
-    settings = {"memory_limit": memory_limit, "temp_directory": str(spill_dir)}
+    settings: dict[str, str | bool | int | float | list[str]] = {"memory_limit": memory_limit, "temp_directory": str(spill_dir)}
     if n_threads is not None:
-        settings["threads"] = str(n_threads)
+        settings["threads"] = n_threads
     try:
         with duckdb.connect(config=settings) as database_connection:
             yield database_connection

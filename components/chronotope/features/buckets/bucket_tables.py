@@ -125,16 +125,18 @@ class BucketTask:
         params = {"n_parts": self.events.n_buckets}
         counts = connection.sql(f"FROM ({query}) ORDER BY part", params=params)
         counts.write_parquet(str(file_path), row_group_size=_COUNT_ROWS)
-        return pq.read_metadata(file_path).num_rows
+        return int(pq.read_metadata(file_path).num_rows)
 
 
 def _write_events(connection: duckdb.DuckDBPyConnection, file_path: Path) -> int:
     """Write the numeric events as an Arrow file; returns their number."""
     batch_reader = connection.sql(queries.SNAPSHOT_TABLES["events"]).to_arrow_reader(BATCH_ROWS)
     n_events = 0
-    with pa.OSFile(str(file_path), "wb") as arrow_file:
-        with pa.ipc.new_file(arrow_file, batch_reader.schema) as batch_writer:
-            for batch in batch_reader:
-                batch_writer.write_batch(batch)
-                n_events += len(batch)
+    with (
+        pa.OSFile(str(file_path), "wb") as arrow_file,
+        pa.ipc.new_file(arrow_file, batch_reader.schema) as batch_writer,
+    ):
+        for batch in batch_reader:
+            batch_writer.write_batch(batch)
+            n_events += len(batch)
     return n_events

@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
-import numpy as np
 import pyarrow as pa
 
 from chronotope.contracts.data_version import TableVersion
 from chronotope.lake import Lake
 from chronotope.lake.row_conformance import stream_rows
+from chronotope.runtime.stored_arrays import load_arrays
+
+KEEP_MASK: Final = "keep_mask"
+"""Array of a file of ``EventBuckets.mask_paths``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class EventBuckets:
     Attributes:
         lake: The lake.
         version: Version of the events.
-        mask_paths: For each bucket, file of the mask of the events to keep, in the order of
+        mask_paths: For each bucket, archive with the mask of the events to keep, in the order of
             ``Lake.bucket_rows``; None keeps all events of the bucket.
     """
 
@@ -50,5 +53,5 @@ class EventBuckets:
         """
         rows = self.lake.bucket_rows(bucket, self.version)
         mask_path = self.mask_paths[bucket]
-        keep_mask = None if mask_path is None else np.load(mask_path, allow_pickle=False)
+        keep_mask = None if mask_path is None else load_arrays(mask_path)[KEEP_MASK]
         return stream_rows(rows, rows.schema, keep_mask)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -90,9 +91,7 @@ def write_joined_tables(
         for table_name in TABLES:
             if table_name != "events":
                 table_query = connection.sql(queries.SNAPSHOT_TABLES[table_name])
-                write_table_file(
-                    table_query.to_arrow_reader(), draft_dir / f"{table_name}.parquet"
-                )
+                write_table_file(table_query.to_arrow_reader(), draft_dir / f"{table_name}.parquet")
         indices = _bucket_indices(connection, events.n_buckets)
     events_paths = [bucket_dir / EVENTS_FILE for bucket_dir in bucket_dirs]
     write_joined_events(events_paths, indices, n_events, draft_dir / "events.parquet")
@@ -139,7 +138,7 @@ def _part_ranges(tables: Sequence[BucketTables]) -> list[tuple[int, int]]:
     n_parts = len(tables)  # BucketTask writes as many parts as there are buckets
     n_tasks = min(n_parts, 1 + sum(table.n_counts for table in tables) // _MAX_COUNTS)
     bounds = [n_parts * task_idx // n_tasks for task_idx in range(n_tasks + 1)]
-    return [(first, end - 1) for first, end in zip(bounds, bounds[1:], strict=False)]
+    return [(first, end - 1) for first, end in pairwise(bounds)]
 
 
 def _join_catalog(
@@ -164,9 +163,7 @@ def _join_catalog(
     )
 
 
-def _bucket_indices(
-    connection: duckdb.DuckDBPyConnection, n_buckets: int
-) -> list[BucketIndices]:
+def _bucket_indices(connection: duckdb.DuckDBPyConnection, n_buckets: int) -> list[BucketIndices]:
     """Joined indices of every bucket."""
     runs = connection.sql(bucket_queries.USER_RUNS).fetchnumpy()
     first_row, first_session = (_exclusive_sum(runs[name]) for name in ("n_events", "n_sessions"))
@@ -192,15 +189,13 @@ def _bucket_indices(
     return indices
 
 
-def _index_maps(
-    connection: duckdb.DuckDBPyConnection, query: str, n_buckets: int
-) -> list[Int32]:
+def _index_maps(connection: duckdb.DuckDBPyConnection, query: str, n_buckets: int) -> list[Int32]:
     """Joined index of each index of each bucket, 0 for 0."""
     rows = connection.sql(query).fetchnumpy()
     order = np.argsort(rows["bucket"], kind="stable")
     bounds = np.searchsorted(rows["bucket"][order], np.arange(n_buckets + 1))
     maps = []
-    for first, end in zip(bounds, bounds[1:], strict=False):
+    for first, end in pairwise(bounds):
         bucket_rows = order[first:end]
         index_map = np.zeros(len(bucket_rows) + 1, np.int32)
         index_map[rows["bucket_idx"][bucket_rows]] = rows["idx"][bucket_rows]
