@@ -103,6 +103,7 @@ def queries_at(
     time_given: bool,
     place_given: bool = False,
     start_positions: tuple[Int64, Int64] | None = None,
+    target_starts: tuple[Int64, Int64] | None = None,
 ) -> Queries:
     """Queries whose targets are chosen events of a log, with the history before each target.
 
@@ -115,14 +116,16 @@ def queries_at(
             the time of the last event.
         place_given: Whether the query contains the target's place.
         start_positions: ``(log.user_start(), log.basket_start())``, to save two passes.
+        target_starts: The same of the targets alone, shape (B,) each.
 
     Returns:
         B queries without any information from after the target's time.
     """
     positions = np.asarray(positions, dtype=np.int64)
-    user_start, basket_start = start_positions or (log.user_start(), log.basket_start())
-    first_position = user_start[positions]
-    end_position = basket_start[positions]  # exclusive
+    if target_starts is None:
+        user_start, basket_start = start_positions or (log.user_start(), log.basket_start())
+        target_starts = (user_start[positions], basket_start[positions])
+    first_position, end_position = target_starts  # exclusive
     longest_history = int((end_position - first_position).max(initial=1))
     history_width = max(1, min(longest_history, history_len or longest_history))
     event_positions = end_position[:, None] - history_width + np.arange(history_width)  # (B, H)

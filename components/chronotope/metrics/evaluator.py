@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from typing import Self
 
 import numpy as np
@@ -14,8 +13,9 @@ from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import Queries, queries_at
 from chronotope.metrics.distinct_items import distinct_items
 from chronotope.metrics.new_only import new_only_rank
-from chronotope.metrics.next_basket import BASKET_METRICS, basket_ends, basket_metrics
+from chronotope.metrics.next_basket import BASKET_METRICS, basket_metrics
 from chronotope.metrics.ranking import expected_rank
+from chronotope.metrics.target_spans import FirstEvents, TargetSpans
 from chronotope.metrics.top_items import top_items
 
 BATCH_SIZE = 256
@@ -23,6 +23,10 @@ BATCH_SIZE = 256
 
 COLD_BELOW = 5
 """Users and items with fewer earlier events than this are cold."""
+
+
+_COUNTED_ROWS = 1 << 20
+"""Rows of the log that are counted at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,27 +98,33 @@ def evaluate(
         DataError: The model's scores are NaN or have the wrong shape.
     """
     positions = np.asarray(positions, dtype=np.int64)
-    spans = _Spans.of(log)
-    starts = (spans.user_start, spans.basket_start)
-    build_queries = partial(queries_at, log, history_len=model.history_len, start_positions=starts)
-    n_history = (spans.basket_start - spans.user_start)[positions]
+    spans, firsts = TargetSpans.of(log, positions), FirstEvents.of(log, positions)
     ranked = _Ranked.empty(len(positions))
     is_covered = np.zeros(n_items, dtype=np.bool_)
-    for batch_idx in _batches(model, log, positions, n_history, batch_size, rounds):
-        query_batch = build_queries(
-            positions[batch_idx], time_given=time_given, place_given=place_given
+    for batch_idx in _batches(model, log, positions, spans.n_history, batch_size, rounds):
+        batch_spans = spans.take(batch_idx)
+        query_batch = queries_at(
+            log,
+            positions[batch_idx],
+            history_len=model.history_len,
+            time_given=time_given,
+            place_given=place_given,
+            target_starts=(batch_spans.user_start, batch_spans.basket_start),
         )
         item_scores = _score_batch(model, query_batch, n_items)  # (B, n_items)
-        ranked.put(batch_idx, _rank_batch(log, spans, positions[batch_idx], item_scores))
+        target_items = log.item_idx[positions[batch_idx]]
+        ranked.put(
+            batch_idx, _rank_batch(log, batch_spans, firsts.is_first, target_items, item_scores)
+        )
         if coverage_k is not None:
             is_covered[top_items(item_scores, coverage_k)] = True
     return EvaluationResult(
         position=positions,
         user=log.user_idx[positions],
-        is_return=spans.first_of_pair[positions] < spans.basket_start[positions],
-        n_history=n_history,
+        is_return=firsts.of_target < spans.basket_start,
+        n_history=spans.n_history,
         is_cold_item=_is_cold_item(log, positions, n_items, cold_before_s),
-        basket_size=(spans.basket_end - spans.basket_start)[positions],
+        basket_size=spans.basket_end - spans.basket_start,
         **ranked.columns(),
         coverage=float("nan") if coverage_k is None else float(is_covered[1:].mean()),
     )
@@ -123,30 +133,6 @@ def evaluate(
 def first_target_s(log: EventLog, positions: Int64) -> int:
     """Time of the earliest target, UTC seconds."""
     return int(log.occurred_s[positions].min(initial=np.iinfo(np.int64).max))
-
-
-@dataclass(frozen=True, slots=True)
-class _Spans:
-    """Of each event, positions that bound its user's history and its basket, (n_events,) each.
-
-    Attributes:
-        user_start: First event of the user.
-        basket_start: First event of the basket.
-        basket_end: After the last event of the basket.
-        first_of_pair: First event of the user with the item.
-    """
-
-    user_start: Int64
-    basket_start: Int64
-    basket_end: Int64
-    first_of_pair: Int64
-
-    @classmethod
-    def of(cls, log: EventLog) -> Self:
-        """Bounds of a log's events."""
-        basket_start = log.basket_start()
-        basket_end = basket_ends(log, basket_start)
-        return cls(log.user_start(), basket_start, basket_end, _first_of_pair(log))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,17 +160,19 @@ class _Ranked:
 
 
 def _rank_batch(
-    log: EventLog, spans: _Spans, positions: Int64, item_scores: npt.NDArray[np.floating]
+    log: EventLog,
+    spans: TargetSpans,
+    is_first: npt.NDArray[np.bool_],
+    target_items: Int32,
+    item_scores: npt.NDArray[np.floating],
 ) -> _Ranked:
     """Rank of each target, among all items and among new ones, and metrics of its basket."""
-    target_items = log.item_idx[positions]
     target_ranks = expected_rank(item_scores, target_items)
-    bounds = (spans.user_start, spans.basket_start, spans.basket_end)
-    user_start, basket_start, basket_end = (bound[positions] for bound in bounds)
     n_items = item_scores.shape[1]
-    is_first = spans.first_of_pair == np.arange(len(log))
-    owned = distinct_items(log, user_start, basket_start, n_items=n_items, is_first=is_first)
-    basket = distinct_items(log, basket_start, basket_end, n_items=n_items)
+    owned = distinct_items(
+        log, spans.user_start, spans.basket_start, n_items=n_items, is_first=is_first
+    )
+    basket = distinct_items(log, spans.basket_start, spans.basket_end, n_items=n_items)
     return _Ranked(
         rank=target_ranks,
         new_only_rank=new_only_rank(item_scores, target_items, target_ranks, owned),
@@ -226,23 +214,15 @@ def _batches(
             yield round_targets[batch_start : batch_start + batch_size]
 
 
-def _first_of_pair(log: EventLog) -> Int64:
-    """Position of the first event of each event's (user, item) pair, shape (n_events,)."""
-    pair_order = np.lexsort((np.arange(len(log)), log.item_idx, log.user_idx))
-    user_idx, item_idx = log.user_idx[pair_order], log.item_idx[pair_order]
-    is_new_pair = np.ones(len(log), dtype=np.bool_)
-    is_new_pair[1:] = (user_idx[1:] != user_idx[:-1]) | (item_idx[1:] != item_idx[:-1])
-    first_position = np.empty(len(log), dtype=np.int64)
-    first_position[pair_order] = pair_order[np.flatnonzero(is_new_pair)[np.cumsum(is_new_pair) - 1]]
-    return first_position
-
-
 def _is_cold_item(
     log: EventLog, positions: Int64, n_items: int, before_s: int | None
 ) -> npt.NDArray[np.bool_]:
     """Whether each target's item had few events before a time, shape (n_targets,)."""
     if before_s is None:
         before_s = first_target_s(log, positions)
-    earlier_items = log.item_idx[log.occurred_s < before_s]
-    n_events = np.bincount(earlier_items, minlength=n_items)
+    n_events = np.zeros(n_items, np.int64)
+    for first_row in range(0, len(log), _COUNTED_ROWS):  # bincount copies its input to int64
+        rows = slice(first_row, first_row + _COUNTED_ROWS)
+        earlier_items = log.item_idx[rows][log.occurred_s[rows] < before_s]
+        n_events += np.bincount(earlier_items, minlength=n_items)
     return np.asarray(n_events[log.item_idx[positions]] < COLD_BELOW, dtype=np.bool_)
