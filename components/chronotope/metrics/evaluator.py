@@ -74,7 +74,7 @@ def evaluate(
     batch_size: int = BATCH_SIZE,
     rounds: Sequence[int] | None = None,
     coverage_k: int | None = None,
-    cold_before_s: int | None = None,
+    cold_targets: npt.NDArray[np.bool_] | None = None,
 ) -> EvaluationResult:
     """Rank of the true item of every target, from the events before its basket.
 
@@ -91,7 +91,8 @@ def evaluate(
         batch_size: Queries scored together; memory is batch_size x n_items scores.
         rounds: Starts of the rounds, UTC seconds, increasing.
         coverage_k: Length of the lists whose coverage is measured; None skips it.
-        cold_before_s: Items rare before this are cold, UTC seconds; by default the first target.
+        cold_targets: Whether each target's item is cold, shape (n_targets,), for a log that holds
+            only some users; None for ``is_cold_item`` of the log.
 
     Raises:
         ConfigError: ``rounds`` is not increasing.
@@ -123,16 +124,27 @@ def evaluate(
         user=log.user_idx[positions],
         is_return=firsts.of_target < spans.basket_start,
         n_history=spans.n_history,
-        is_cold_item=_is_cold_item(log, positions, n_items, cold_before_s),
+        is_cold_item=is_cold_item(log, positions) if cold_targets is None else cold_targets,
         basket_size=spans.basket_end - spans.basket_start,
         **ranked.columns(),
         coverage=float("nan") if coverage_k is None else float(is_covered[1:].mean()),
     )
 
 
-def first_target_s(log: EventLog, positions: Int64) -> int:
-    """Time of the earliest target, UTC seconds."""
-    return int(log.occurred_s[positions].min(initial=np.iinfo(np.int64).max))
+def is_cold_item(log: EventLog, positions: Int64) -> npt.NDArray[np.bool_]:
+    """Whether each target's item had few events before the earliest target, shape (n_targets,).
+
+    Args:
+        log: All events.
+        positions: Target events, shape (n_targets,).
+    """
+    first_target_s = log.occurred_s[positions].min(initial=np.iinfo(np.int64).max)
+    n_events = np.zeros(int(log.item_idx.max(initial=0)) + 1, np.int64)
+    for first_row in range(0, len(log), _COUNTED_ROWS):  # bincount copies its input to int64
+        rows = slice(first_row, first_row + _COUNTED_ROWS)
+        earlier_items = log.item_idx[rows][log.occurred_s[rows] < first_target_s]
+        n_events += np.bincount(earlier_items, minlength=len(n_events))
+    return np.asarray(n_events[log.item_idx[positions]] < COLD_BELOW, dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,17 +224,3 @@ def _batches(
             model.observe(log.before(int(round_starts[round_idx - 1])))
         for batch_start in range(0, len(round_targets), batch_size):
             yield round_targets[batch_start : batch_start + batch_size]
-
-
-def _is_cold_item(
-    log: EventLog, positions: Int64, n_items: int, before_s: int | None
-) -> npt.NDArray[np.bool_]:
-    """Whether each target's item had few events before a time, shape (n_targets,)."""
-    if before_s is None:
-        before_s = first_target_s(log, positions)
-    n_events = np.zeros(n_items, np.int64)
-    for first_row in range(0, len(log), _COUNTED_ROWS):  # bincount copies its input to int64
-        rows = slice(first_row, first_row + _COUNTED_ROWS)
-        earlier_items = log.item_idx[rows][log.occurred_s[rows] < before_s]
-        n_events += np.bincount(earlier_items, minlength=n_items)
-    return np.asarray(n_events[log.item_idx[positions]] < COLD_BELOW, dtype=np.bool_)
