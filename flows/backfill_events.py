@@ -213,6 +213,7 @@ def _ingest_chunk(
             lake=event_lake,
             run_id=f"{dataset_spec.name}-backfill-{backtest_chunk.start_s}-{backtest_chunk.end_s}",
             source=dataset_spec.name,
+            user_buckets=dataset_spec.user_buckets,
         )
     except NotEnoughData:  # a chunk without events
         return ChunkCounts()

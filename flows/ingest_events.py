@@ -236,6 +236,7 @@ def write_events(dataset: str, settings: IngestSettings) -> EventsSummary:
         lake=event_lake,
         run_id=delivery_id(dataset_spec),
         source=dataset_spec.name,
+        user_buckets=dataset_spec.user_buckets,
     )
     if ingest_report.version is None:
         raise no_events_stored(ingest_report)

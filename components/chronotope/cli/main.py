@@ -25,6 +25,7 @@ from chronotope.cli.federated.federate import federate
 from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
 from chronotope.cli.init import init
+from chronotope.cli.lakes.rebucket import rebucket
 from chronotope.cli.monitor import monitor
 from chronotope.cli.output.error_report import DEBUG, ReportingCommand, ReportingGroup
 from chronotope.cli.pretraining.pretrain import pretrain
@@ -50,6 +51,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     demo,
     init,
     ingest,
+    rebucket,
     embed,
     classify,
     train,

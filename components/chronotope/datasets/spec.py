@@ -6,7 +6,9 @@ from typing import Annotated, Final, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from chronotope.contracts import columns as c
+from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.schemas import EVENTS, ITEMS, USERS
+from chronotope.contracts.user_buckets import MAX_BUCKETS
 from chronotope.datasets.city import IS_ANOMALY, CityConfig
 from chronotope.datasets.content_spec import ItemTableSpec
 from chronotope.datasets.occurrences import OCCURRENCE
@@ -31,6 +33,10 @@ _DEFAULT_IDENTITY: Final = (
     c.OCCURRED_AT,
     c.PLACE_ID,
     c.SESSION_ID,
+)
+
+_NO_USER_IDENTITY: Final = (
+    "user_buckets: list user_id under identity, since ids of events are compared within a bucket"
 )
 
 
@@ -129,6 +135,14 @@ class DatasetSpec(FrozenModel):
         "occurrence, rows of one delivery with equal values are separate events, numbered in "
         "the order of the source, so that ingesting the same source again adds nothing",
     )
+    user_buckets: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_BUCKETS,
+        description="Number of buckets of users that a new lake stores its events in, one per 10 "
+        "million events or so; later stages hold one bucket at a time in memory. A lake that "
+        "exists keeps its number until `chronotope rebucket`",
+    )
 
     @field_validator("local_zone")
     @classmethod
@@ -187,6 +201,8 @@ class DatasetSpec(FrozenModel):
             problem_texts.append("events.columns.utc_offset_min and local_zone exclude each other")
         if self.cell_resolution is not None and self.items_are_places:
             problem_texts.append("cell_resolution and items_are_places exclude each other")
+        if self.user_buckets > 1 and not self.has_user_identity:
+            problem_texts.append(_NO_USER_IDENTITY)
         problem_texts += _privacy_problems(self)
         if problem_texts:
             raise ValueError("; ".join(problem_texts))
@@ -200,6 +216,27 @@ class DatasetSpec(FrozenModel):
             return (*event_columns, *self.context_columns, *self.attribute_columns)
         named_columns = tuple(name for name in self.identity if name != OCCURRENCE)
         return named_columns or _DEFAULT_IDENTITY
+
+    @property
+    def has_user_identity(self) -> bool:
+        """Whether events of different users always have different ids."""
+        return c.USER_ID in self.identity_columns
+
+    def require_user_identity(self, n_buckets: int) -> None:
+        """Check that ids can be compared by bucket of users.
+
+        Args:
+            n_buckets: Number of buckets.
+
+        Raises:
+            ConfigError: Equal ids may be in several buckets.
+        """
+        if n_buckets > 1 and not self.has_user_identity:
+            raise ConfigError(
+                f"The events of {self.name} cannot be stored in buckets of users",
+                received=f"identity: {', '.join(self.identity)}",
+                way_out=_NO_USER_IDENTITY,
+            )
 
     @property
     def has_occurrences(self) -> bool:

@@ -292,7 +292,12 @@ def _deliver(
     def write(ingest_batches: Iterator[IngestBatch]) -> IngestReport:
         row_check = batch_check(lake, intake.suites)
         return ingest(
-            ingest_batches, row_check=row_check, lake=lake, run_id=run_id, source=source_name
+            ingest_batches,
+            row_check=row_check,
+            lake=lake,
+            run_id=run_id,
+            source=source_name,
+            user_buckets=intake.spec.user_buckets,
         )
 
     def guarded(payload_chunk: Sequence[object]) -> IngestBatch:

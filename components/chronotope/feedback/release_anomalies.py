@@ -96,6 +96,7 @@ def release_events(
         lake=event_lake,
         run_id=f"{dataset_spec.name}-release-{released_events[0].event_id[:12]}",
         source=RELEASE_SOURCE,
+        user_buckets=dataset_spec.user_buckets,
     )
     rows_by_run = defaultdict(list)
     for held_event in released_events:

@@ -19,8 +19,8 @@ from chronotope.contracts.validation_result import FailedExpectation, Severity
 from chronotope.ingestion.excluded_rows import ExcludedRows
 from chronotope.ingestion.quarantine_payloads import to_payloads
 from chronotope.lake import Lake
-from chronotope.lake.repeated_rows import RepeatedRows, find_repeated_rows
-from chronotope.lake.staged_batch import StagedBatch
+from chronotope.lake.bucketed import StagedDelivery
+from chronotope.lake.repeated_rows import RepeatedRows
 from chronotope.lake.store_errors import translate_store_errors
 
 
@@ -101,7 +101,7 @@ class IngestReport:
 class _Progress:
     """Running totals of an ingestion while its batches are staged."""
 
-    delivery: StagedBatch
+    delivery: StagedDelivery
     excluded_rows: ExcludedRows
     n_read: int = 0
     n_good: int = 0
@@ -119,7 +119,13 @@ class _Progress:
 
 
 def ingest(
-    batches: Iterable[IngestBatch], *, row_check: RowCheck, lake: Lake, run_id: str, source: str
+    batches: Iterable[IngestBatch],
+    *,
+    row_check: RowCheck,
+    lake: Lake,
+    run_id: str,
+    source: str,
+    user_buckets: int = 1,
 ) -> IngestReport:
     """Write the valid rows of a delivery to the lake and the refused ones to quarantine.
 
@@ -133,6 +139,7 @@ def ingest(
         lake: Destination of valid and refused rows.
         run_id: Id of this run; repeating a run does not quarantine its rows twice.
         source: Description of the origin of the delivery, shown with quarantined rows.
+        user_buckets: Number of buckets of users of a new lake.
 
     Raises:
         NotEnoughData: The delivery has no rows.
@@ -140,7 +147,7 @@ def ingest(
         StoreError: The row counts do not add up, or the lake cannot be written.
     """
     run_columns = {c.RUN_ID: run_id, c.SOURCE: source}
-    with lake.delivery() as delivery:
+    with lake.delivery(user_buckets) as delivery:
         progress = _Progress(delivery, ExcludedRows.of_lake(lake))
         for batch_idx, batch in enumerate(batches):
             _stage(progress, batch_idx, batch, row_check, run_columns)
@@ -264,8 +271,8 @@ def _commit(progress: _Progress, lake: Lake) -> IngestReport:
     n_duplicates, events_version = 0, lake.version("events") if lake.exists("events") else None
     repeated_rows = RepeatedRows()
     if progress.n_good:
-        repeated_rows = find_repeated_rows(progress.delivery)
         merge_counts = lake.merge_delivery(progress.delivery)
+        repeated_rows = merge_counts.repeated
         n_duplicates, events_version = merge_counts.duplicates, merge_counts.version
         _require_conserved(progress.n_good, merge_counts.inserted, n_duplicates)
     return IngestReport(

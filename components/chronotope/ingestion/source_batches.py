@@ -63,5 +63,6 @@ def normalise_batch(
 
 def delivery_id(dataset_spec: DatasetSpec) -> str:
     """Id of a delivery, equal for the same source, so that quarantined rows are stored once."""
-    content_digest = hashlib.sha256(dataset_spec.model_dump_json().encode()).hexdigest()
+    source_text = dataset_spec.model_dump_json(exclude={"user_buckets"})  # how it is stored
+    content_digest = hashlib.sha256(source_text.encode()).hexdigest()
     return f"{dataset_spec.name}-{content_digest[:12]}"

@@ -13,6 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 
+from chronotope.contracts import columns as c
+from chronotope.contracts.user_buckets import bucket_of_user
+from chronotope.lake.bucketed import bucket_field, count_buckets, with_buckets
 from chronotope.lake.merge_conditions import retry_commit
 from chronotope.lake.row_conformance import conformed_reader, conformed_schema
 from chronotope.lake.staged_batch import NO_CLEANUP
@@ -56,7 +59,9 @@ def erase_rows(lake: Lake, table_name: str, column: str, texts: Sequence[str]) -
     Raises:
         StoreError: The lake cannot be written.
     """
-    n_deleted = delete_rows(lake, table_name, text_condition(column, texts)) if texts else 0
+    n_deleted = 0
+    if texts:
+        n_deleted = _delete(lake, table_name, lambda table: _erased(table, column, texts))
     forget_versions(lake, table_name)
     return n_deleted
 
@@ -72,16 +77,7 @@ def delete_rows(lake: Lake, table_name: str, condition: str) -> int:
     Raises:
         StoreError: The lake cannot be written.
     """
-    if not lake.exists(table_name):
-        return 0
-
-    def delete() -> int:
-        delta_table = DeltaTable(lake.address(table_name))
-        metrics = delta_table.delete(condition, post_commithook_properties=NO_CLEANUP)
-        return int(metrics["num_deleted_rows"] or 0)
-
-    with translate_store_errors(table_name):
-        return retry_commit(delete)
+    return _delete(lake, table_name, lambda _: condition)
 
 
 def count_before(lake: Lake, table_name: str, time_column: str, before: datetime) -> int:
@@ -129,14 +125,19 @@ def replace_rows(lake: Lake, table_name: str, convert: Callable[[pa.Table], pa.T
     """
     dataset = lake.dataset(table_name)
     schema = conformed_schema(dataset.schema, TABLE_SCHEMAS[table_name])
+    n_buckets = lake.n_buckets() if table_name == "events" else 1
     batches = dataset.to_batches(batch_size=_BATCH_ROWS)
     tables = (convert(pa.Table.from_batches([batch])) for batch in batches if len(batch))
+    if n_buckets > 1:  # a user with another pseudonym may be in another bucket
+        schema = schema.append(bucket_field(n_buckets))
+        tables = (with_buckets(rows, n_buckets) for rows in tables)
     with translate_store_errors(table_name):
         write_deltalake(
             lake.address(table_name),
             conformed_reader(tables, schema),
             mode="overwrite",
             schema_mode="overwrite",
+            partition_by=[c.USER_BUCKET] if n_buckets > 1 else [],
             post_commithook_properties=NO_CLEANUP,
         )
     return int(lake.dataset(table_name).count_rows())
@@ -170,6 +171,31 @@ def text_condition(column: str, texts: Sequence[str]) -> str:
     """
     quoted_texts = ", ".join("'{}'".format(text.replace("'", "''")) for text in texts)
     return f"{column} IN ({quoted_texts})"
+
+
+def _delete(lake: Lake, table_name: str, condition_of: Callable[[DeltaTable], str]) -> int:
+    """Delete by a condition on the version that is read; returns the number of rows."""
+    if not lake.exists(table_name):
+        return 0
+
+    def delete() -> int:
+        delta_table = DeltaTable(lake.address(table_name))
+        condition = condition_of(delta_table)
+        metrics = delta_table.delete(condition, post_commithook_properties=NO_CLEANUP)
+        return int(metrics["num_deleted_rows"] or 0)
+
+    with translate_store_errors(table_name):
+        return retry_commit(delete)
+
+
+def _erased(delta_table: DeltaTable, column: str, texts: Sequence[str]) -> str:
+    """Condition of the erased rows; of users, with their buckets, so that no other file is read."""
+    condition = text_condition(column, texts)
+    if column != c.USER_ID or not delta_table.metadata().partition_columns:
+        return condition
+    n_buckets = count_buckets(delta_table)
+    buckets = sorted({bucket_of_user(text, n_buckets) for text in texts})
+    return f"{c.USER_BUCKET} IN ({', '.join(map(str, buckets))}) AND {condition}"
 
 
 def _forget_versions(address: str) -> None:

@@ -9,6 +9,7 @@ import errno
 import json
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from chronotope.contracts.columns import USER_BUCKET
+from chronotope.lake.row_conformance import plain_schema
 from chronotope.lake.store_errors import translate_store_errors
 
 LOG: Final = "_delta_log"
@@ -133,9 +136,7 @@ def unreferenced_files(table_dir: Path) -> tuple[Path, ...]:
     """
     named_paths = set(_named_files(table_dir))
     return tuple(
-        file_path
-        for file_path in sorted(table_dir.glob("*.parquet"))
-        if file_path not in named_paths
+        file_path for file_path in sorted(_data_files(table_dir)) if file_path not in named_paths
     )
 
 
@@ -197,9 +198,7 @@ def readable_rows(data_dir: Path) -> pa.Table | None:
         data_dir: Folder of a table whose log is lost. Rows that several versions contain occur
             several times in the result.
     """
-    file_paths = sorted(
-        data_dir.glob("*.parquet"), key=lambda file_path: -file_path.stat().st_mtime_ns
-    )
+    file_paths = sorted(_data_files(data_dir), key=lambda file_path: -file_path.stat().st_mtime_ns)
     file_rows = [
         _plain_strings(pq.ParquetFile(file_path).read())
         for file_path in file_paths
@@ -208,16 +207,15 @@ def readable_rows(data_dir: Path) -> pa.Table | None:
     return pa.concat_tables(file_rows, promote_options="permissive") if file_rows else None
 
 
+def _data_files(table_dir: Path) -> Iterator[Path]:
+    """Data files of all versions, those in the folders of buckets included."""
+    yield from table_dir.glob("*.parquet")
+    yield from table_dir.glob(f"{USER_BUCKET}=*/*.parquet")
+
+
 def _plain_strings(file_rows: pa.Table) -> pa.Table:
     """Rows with string columns as ``pa.string``; files written by a MERGE have string views."""
-    plain_fields = [
-        pa.field(
-            arrow_field.name,
-            pa.string() if pa.types.is_string_view(arrow_field.type) else arrow_field.type,
-        )
-        for arrow_field in file_rows.schema
-    ]
-    return file_rows.cast(pa.schema(plain_fields))
+    return file_rows.cast(plain_schema(file_rows.schema))
 
 
 def _newest(intact_commits: set[int], checkpoint_versions: set[int]) -> int | None:

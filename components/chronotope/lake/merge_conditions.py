@@ -1,14 +1,17 @@
-"""SQL conditions of a Delta merge (source ``s``, target ``t``), and retries after conflicts."""
+"""Creation and merges of Delta tables (source ``s``, target ``t``), and retries after conflicts."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
-from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.table import TableMerger
 
-from chronotope.lake.staged_batch import NO_CLEANUP
+from chronotope.lake.staged_batch import ALL_VERSIONS, FIRST, NO_CLEANUP
+from chronotope.runtime.private_files import private_folder
+from chronotope.runtime.store_urls import Location
 
 _ATTEMPTS: Final = 10
 
@@ -21,6 +24,36 @@ def retry_commit(write_table: Callable[[], int]) -> int:
         except CommitFailedError:
             continue
     return write_table()
+
+
+def create_table(
+    lake_root: Location,
+    table_name: str,
+    read_rows: Callable[[], pa.Table | pa.RecordBatchReader],
+) -> bool:
+    """Create a table; returns False if another process has created it meanwhile.
+
+    Args:
+        lake_root: Folder or address of the lake.
+        table_name: Name of the table.
+        read_rows: Its rows.
+    """
+    if isinstance(lake_root, Path):
+        private_folder(lake_root)
+    table_uri = f"{lake_root}/{table_name}"
+    try:
+        write_deltalake(
+            table_uri,
+            read_rows(),
+            mode="error",
+            configuration=ALL_VERSIONS,
+            commit_properties=FIRST,
+        )
+    except DeltaError:
+        if not DeltaTable.is_deltatable(table_uri):
+            raise
+        return False
+    return True
 
 
 def open_merge(

@@ -2,17 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.ids import digest_numbers, event_ids
-from chronotope.lake.staged_batch import StagedBatch
 from chronotope.lake.store_errors import translate_store_errors
 
 _SHOWN_COLUMNS: Final = (c.USER_ID, c.ITEM_ID, c.OCCURRED_AT)
@@ -38,7 +35,25 @@ class RepeatedRows:
         return self.n_rows - self.n_equal
 
 
-def find_repeated_rows(delivery: StagedBatch) -> RepeatedRows:
+class ChunkedRows(Protocol):
+    """Rows of a delivery that are read in parts."""
+
+    schema: pa.Schema
+
+    def chunk_sizes(self) -> list[int]:
+        """Number of rows of each part."""
+
+    def read_chunk(self, chunk_idx: int) -> pa.Table:
+        """Rows of a part."""
+
+    def id_hashes(self) -> npt.NDArray[np.uint64]:
+        """64-bit hash of the id of each row, shape (n_rows,)."""
+
+    def repeated_positions(self) -> npt.NDArray[np.int64]:
+        """Positions of the rows whose id hash occurs more than once, increasing."""
+
+
+def find_repeated_rows(delivery: ChunkedRows) -> RepeatedRows:
     """Compare the rows of each repeated id in a staged delivery.
 
     Memory use is 16 bytes per row with a repeated id, and one batch.
@@ -49,14 +64,28 @@ def find_repeated_rows(delivery: StagedBatch) -> RepeatedRows:
     Raises:
         StoreError: The staged files cannot be read.
     """
+    return compare_repeated_rows(delivery)[0]
+
+
+def compare_repeated_rows(delivery: ChunkedRows) -> tuple[RepeatedRows, int | None]:
+    """``find_repeated_rows``, and the position of the row of the example; None without one.
+
+    Args:
+        delivery: Staged rows.
+
+    Raises:
+        StoreError: The staged files cannot be read.
+    """
     positions = delivery.repeated_positions()
     if not len(positions):
-        return RepeatedRows()
+        return RepeatedRows(), None
     with translate_store_errors("events"):
         content_hashes = np.concatenate(
             [
-                _content_hashes(pq.read_table(file_path).take(pa.array(file_rows)), delivery.schema)
-                for file_path, file_rows in _rows_by_file(delivery, positions)
+                _content_hashes(
+                    delivery.read_chunk(chunk_idx).take(pa.array(chunk_rows)), delivery.schema
+                )
+                for chunk_idx, chunk_rows in rows_by_chunk(delivery, positions)
             ]
         )
         _, first_rows, id_numbers = np.unique(
@@ -66,26 +95,33 @@ def find_repeated_rows(delivery: StagedBatch) -> RepeatedRows:
             np.stack([id_numbers.astype(np.uint64), content_hashes]), axis=1
         )
         differing_rows = np.flatnonzero(content_hashes != content_hashes[first_rows][id_numbers])
-        example_text = None
+        example_text = example_position = None
         if len(differing_rows):
             row_pair = [first_rows[id_numbers[differing_rows[0]]], differing_rows[0]]
+            example_position = int(positions[differing_rows[0]])
             example_text = _difference(delivery, positions[row_pair])
-    return RepeatedRows(
+    repeated_rows = RepeatedRows(
         n_rows=len(positions) - len(first_rows),
         n_equal=len(positions) - distinct_contents.shape[1],
         example=example_text,
     )
+    return repeated_rows, example_position
 
 
-def _rows_by_file(
-    delivery: StagedBatch, positions: npt.NDArray[np.int64]
-) -> Iterator[tuple[Path, npt.NDArray[np.int64]]]:
-    """Files with rows at some increasing positions, and the positions in the file."""
+def rows_by_chunk(
+    delivery: ChunkedRows, positions: npt.NDArray[np.int64]
+) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """Parts with rows at some increasing positions, and the positions in the part.
+
+    Args:
+        delivery: Rows that are read in parts.
+        positions: Positions of rows, increasing.
+    """
     start_row = 0
-    for file_path, n_rows in zip(delivery.paths, delivery.file_sizes(), strict=True):
+    for chunk_idx, n_rows in enumerate(delivery.chunk_sizes()):
         low, high = np.searchsorted(positions, [start_row, start_row + n_rows])
         if high > low:
-            yield file_path, positions[low:high] - start_row
+            yield chunk_idx, positions[low:high] - start_row
         start_row += n_rows
 
 
@@ -99,12 +135,12 @@ def _content_hashes(rows: pa.Table, schema: pa.Schema) -> npt.NDArray[np.uint64]
     return digest_numbers(event_ids(columns))
 
 
-def _difference(delivery: StagedBatch, positions: npt.NDArray[np.int64]) -> str:
+def _difference(delivery: ChunkedRows, positions: npt.NDArray[np.int64]) -> str:
     """The columns in which two rows differ, with both values."""
     first_row, second_row = (
         row
-        for file_path, file_rows in _rows_by_file(delivery, positions)
-        for row in pq.read_table(file_path).take(pa.array(file_rows)).to_pylist()
+        for chunk_idx, chunk_rows in rows_by_chunk(delivery, positions)
+        for row in delivery.read_chunk(chunk_idx).take(pa.array(chunk_rows)).to_pylist()
     )
     event_text = ", ".join(f"{name} {first_row[name]}" for name in _SHOWN_COLUMNS)
     differences = [

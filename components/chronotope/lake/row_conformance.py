@@ -6,6 +6,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from chronotope.contracts.errors import SchemaError
@@ -42,6 +43,20 @@ def conformed_schema(row_schema: pa.Schema, table_schema: pa.Schema) -> pa.Schem
                 for arrow_field in extra_fields
                 if not pa.types.is_null(arrow_field.type)
             ),
+        ]
+    )
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """Schema with views of texts as texts.
+
+    Args:
+        schema: Schema of a table that a MERGE has written.
+    """
+    return pa.schema(
+        [
+            field.with_type(pa.string()) if pa.types.is_string_view(field.type) else field
+            for field in schema
         ]
     )
 
@@ -122,7 +137,16 @@ def key_hashes(keys: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
 
 
 def _hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
-    return digest_numbers(keys if _all_digests(keys) else event_ids([keys]))
+    if _all_digests(keys):
+        return digest_numbers(keys)
+    # By key, not by chunk: a key has one hash, whatever the other keys of its chunk are.
+    numbers = digest_numbers(event_ids([keys]))
+    has_digest_length = pc.equal(pc.binary_length(keys), DIGEST_CHARS)
+    is_digest = pc.fill_null(has_digest_length, False).to_numpy(zero_copy_only=False)
+    digests = keys.filter(pa.array(is_digest, pa.bool_()))
+    if len(digests) and pa.types.is_string(keys.type):
+        numbers[is_digest] = digest_numbers(digests)
+    return numbers
 
 
 def repeated_positions(key_numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:

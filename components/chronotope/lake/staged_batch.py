@@ -52,23 +52,32 @@ NO_CLEANUP: Final = PostCommitHookProperties(cleanup_expired_logs=False)
 
 _PREFIX: Final = ".staging-"
 _PREFIX_IN_TMP: Final = "chronotope-staging-"
-_ENCODED: Final = (c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.UTC_OFFSET_MIN, c.PLACE_ID, c.SESSION_ID)
+ENCODED_COLUMNS: Final = (
+    c.USER_ID,
+    c.ITEM_ID,
+    c.EVENT_TYPE,
+    c.UTC_OFFSET_MIN,
+    c.PLACE_ID,
+    c.SESSION_ID,
+)
 """Columns with repeated values, written with dictionary encoding; it only costs time on others."""
 
 
 @dataclass(slots=True)
 class StagedBatch:
-    """Events of one delivery, staged batch by batch; memory use is 8 bytes per row.
+    """Events of one delivery to a table without buckets; memory use is 8 bytes per row.
 
     Attributes:
         folder: Folder of the staged files, on the same disk as a local lake.
         schema: Columns of all batches so far.
         paths: Staged Parquet files, one per batch.
+        n_buckets: Number of buckets of the table, always 1.
     """
 
     folder: Path
     schema: pa.Schema = EVENTS
     paths: list[Path] = field(default_factory=list)
+    n_buckets: int = 1
     _ids: list[npt.NDArray[np.uint64]] = field(default_factory=list)
     _repeated: npt.NDArray[np.int64] | None = None
 
@@ -80,14 +89,7 @@ class StagedBatch:
             StoreError: The batch cannot be written.
         """
         batch_schema = conformed_schema(rows.schema, EVENTS)
-        try:
-            self.schema = pa.unify_schemas([self.schema, batch_schema])
-        except pa.ArrowTypeError as error:
-            raise SchemaError(
-                "A column has different types in one delivery",
-                received=error,
-                way_out="Map the column to one type in the dataset's YAML",
-            ) from error
+        self.schema = unified_schema(self.schema, batch_schema)
         conformed_rows = conform_rows(rows, batch_schema)
         self._ids.append(key_hashes(conformed_rows.column(c.EVENT_ID)))
         self._repeated = None
@@ -102,11 +104,19 @@ class StagedBatch:
 
     def n_rows(self) -> int:
         """Number of staged rows, including rows with a repeated id."""
-        return sum(self.file_sizes())
+        return sum(self.chunk_sizes())
 
-    def file_sizes(self) -> list[int]:
+    def chunk_sizes(self) -> list[int]:
         """Number of staged rows of each file."""
         return [len(file_ids) for file_ids in self._ids]
+
+    def read_chunk(self, chunk_idx: int) -> pa.Table:
+        """The staged rows of a file."""
+        return pq.read_table(self.paths[chunk_idx])
+
+    def batches(self) -> Iterator[pa.Table]:
+        """The staged batches as they were added, for a table with buckets."""
+        return map(pq.read_table, self.paths)
 
     def id_hashes(self) -> npt.NDArray[np.uint64]:
         """64-bit hash of the id of each staged row, shape (n_rows,)."""
@@ -143,10 +153,30 @@ class StagedBatch:
         return int(keep_mask.sum())
 
 
+def unified_schema(known_schema: pa.Schema, batch_schema: pa.Schema) -> pa.Schema:
+    """Columns of a delivery after one more batch.
+
+    Args:
+        known_schema: Columns of the batches so far.
+        batch_schema: Columns of the batch.
+
+    Raises:
+        SchemaError: A column has different types.
+    """
+    try:
+        return pa.unify_schemas([known_schema, batch_schema])
+    except pa.ArrowTypeError as error:
+        raise SchemaError(
+            "A column has different types in one delivery",
+            received=error,
+            way_out="Map the column to one type in the dataset's YAML",
+        ) from error
+
+
 def write_rows(table: pa.Table, file_path: Path) -> None:
     """Write a Parquet file with dictionary encoding for columns with repeated values."""
     dictionary_columns = [
-        column_name for column_name in table.column_names if column_name in _ENCODED
+        column_name for column_name in table.column_names if column_name in ENCODED_COLUMNS
     ]
     pq.write_table(table, file_path, use_dictionary=dictionary_columns, compression="snappy")
 
@@ -189,7 +219,7 @@ def _added(file_path: Path) -> AddAction:
 
 
 @contextmanager
-def staging_folder(lake_root: Location) -> Iterator[StagedBatch]:
+def staging_folder(lake_root: Location) -> Iterator[Path]:
     """Staging folder of one delivery; folders of killed processes are removed first.
 
     Args:
@@ -201,4 +231,4 @@ def staging_folder(lake_root: Location) -> Iterator[StagedBatch]:
     with translate_store_errors("events"):
         staging_dir = exit_stack.enter_context(temporary_folder(parent_dir, dir_prefix))
     with exit_stack:
-        yield StagedBatch(staging_dir)
+        yield staging_dir

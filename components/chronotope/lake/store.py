@@ -11,14 +11,32 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.dataset as pads
-from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import TableVersion
 from chronotope.contracts.errors import StoreError
-from chronotope.lake.bucketed import bucket_rows, bucket_uris, count_buckets, require_bucket
-from chronotope.lake.merge_conditions import merge_changed, open_merge, retry_commit
+from chronotope.lake.bucketed import (
+    BucketsChanged,
+    MergeCounts,
+    StagedDelivery,
+    bucket_rows,
+    bucket_uris,
+    commit_buckets,
+    count_buckets,
+    require_bucket,
+    stage_rows,
+    staged_delivery,
+    staged_for,
+)
+from chronotope.lake.merge_conditions import (
+    create_table,
+    merge_changed,
+    open_merge,
+    retry_commit,
+)
+from chronotope.lake.repeated_rows import find_repeated_rows
 from chronotope.lake.row_conformance import (
     conform_rows,
     conformed_reader,
@@ -27,38 +45,17 @@ from chronotope.lake.row_conformance import (
     stream_rows,
     unique_by_key,
 )
-from chronotope.lake.staged_batch import (
-    ALL_VERSIONS,
-    FIRST,
-    NO_CLEANUP,
-    StagedBatch,
-    commit_first_version,
-    staging_folder,
-)
+from chronotope.lake.staged_batch import NO_CLEANUP, StagedBatch, commit_first_version
 from chronotope.lake.store_errors import translate_store_errors
 from chronotope.lake.table_identity import identify_version, open_version
 from chronotope.lake.table_schemas import ROW as ROW
 from chronotope.lake.table_schemas import TABLE_KEYS, TABLE_SCHEMAS
 from chronotope.lake.text_filter import refused_rows_predicate
-from chronotope.runtime.private_files import private_folder
+from chronotope.runtime.engine.local import LocalEngine
+from chronotope.runtime.engine.protocol import Engine
 from chronotope.runtime.store_urls import Location
 
 _QUARANTINE_KEY: Final = (c.RUN_ID, c.SOURCE, ROW, c.PAYLOAD)
-
-
-@dataclass(frozen=True, slots=True)
-class MergeCounts:
-    """Row counts of one merge.
-
-    Attributes:
-        inserted: Number of rows inserted.
-        duplicates: Number of rows whose key was in the table, or earlier in the delivery.
-        version: Version of the table after the merge.
-    """
-
-    inserted: int
-    duplicates: int
-    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +82,10 @@ class Lake:
             SchemaError: A required column is missing, null or has another type.
             StoreError: The lake could not be written.
         """
+        if self._present_buckets(1) > 1:
+            with self.delivery() as delivery:
+                stage_rows(delivery, event_rows)
+                return self.merge_delivery(delivery)
         table_schema = self._schema("events", event_rows.schema)
         source_rows = (
             pads.dataset(conform_rows(event_rows, table_schema))
@@ -96,32 +97,42 @@ class Lake:
         n_inserted = self._insert_new("events", source_rows, table_schema, (c.EVENT_ID,), keep_mask)
         return MergeCounts(n_inserted, n_rows - n_inserted, self.version("events"))
 
-    def delivery(self) -> AbstractContextManager[StagedBatch]:
-        """Context manager of a delivery: batches are staged on a disk, then merged."""
-        return staging_folder(self.root)
+    def delivery(self, n_buckets: int = 1) -> AbstractContextManager[StagedDelivery]:
+        """Context manager of a delivery: batches are staged on a disk, then merged.
 
-    def merge_delivery(self, delivery: StagedBatch) -> MergeCounts:
+        Args:
+            n_buckets: Number of buckets of a new table; one that exists keeps its own.
+        """
+        return staged_delivery(self.root, self._present_buckets(n_buckets))
+
+    def merge_delivery(self, delivery: StagedDelivery, engine: Engine | None = None) -> MergeCounts:
         """Insert the staged events as ``merge_events`` does, in one commit.
 
         In a local lake the files of the first delivery are moved into the table, so that no
-        row is written twice.
+        row is written twice. A table with buckets is compared with the delivery by bucket.
+
+        Args:
+            delivery: The staged events.
+            engine: Engine of the tasks, one per bucket; None for this process.
 
         Raises:
             SchemaError: A column has another type in the table.
             StoreError: The lake could not be written.
         """
-        n_rows = delivery.n_rows()
-        if isinstance(self.root, Path) and not self.exists("events"):
-            with translate_store_errors("events"):
-                n_inserted = delivery.drop_duplicates()
-                commit_first_version(delivery, self.root / "events")
-        else:
-            table_schema = self._schema("events", delivery.schema)
-            staged_rows, keep_mask = delivery.dataset(), delivery.first_row_mask()
-            n_inserted = self._insert_new(
-                "events", staged_rows, table_schema, (c.EVENT_ID,), keep_mask
-            )
-        return MergeCounts(n_inserted, n_rows - n_inserted, self.version("events"))
+        n_rows, staged = delivery.n_rows(), delivery
+        while True:
+            staged = staged_for(staged, self._present_buckets(staged.n_buckets))
+            try:
+                if isinstance(staged, StagedBatch):
+                    repeated = find_repeated_rows(staged)
+                    n_inserted = self._merge_batch(staged)
+                else:
+                    with translate_store_errors("events"):
+                        bucket_commit = commit_buckets(self.root, staged, engine or LocalEngine())
+                    n_inserted, repeated = bucket_commit.n_inserted, bucket_commit.repeated
+            except BucketsChanged:  # a migration was committed meanwhile
+                continue
+            return MergeCounts(n_inserted, n_rows - n_inserted, self.version("events"), repeated)
 
     def upsert_items(self, item_rows: pa.Table) -> int:
         """Insert new items and update changed ones by ``item_id``; returns the version."""
@@ -299,7 +310,7 @@ class Lake:
         return bucket_rows(self._open_bucket(bucket, version), bucket)
 
     def bucket_files(self, bucket: int, version: int | TableVersion | None = None) -> list[str]:
-        """Paths or addresses of the Parquet files of one bucket; see ``bucket_rows``."""
+        """Paths or addresses of the files of one bucket; see ``bucket_rows``."""
         return bucket_uris(self._open_bucket(bucket, version), bucket)
 
     def _open_bucket(self, bucket: int, version: int | TableVersion | None) -> DeltaTable:
@@ -323,6 +334,28 @@ class Lake:
             ]
         )
 
+    def _present_buckets(self, n_buckets: int) -> int:
+        """Number of buckets of the events; the given one while there is no table."""
+        return self.n_buckets() if self.exists("events") else n_buckets
+
+    def _create(
+        self, table_name: str, read_rows: Callable[[], pa.Table | pa.RecordBatchReader]
+    ) -> bool:
+        return not self.exists(table_name) and create_table(self.root, table_name, read_rows)
+
+    def _merge_batch(self, delivery: StagedBatch) -> int:
+        """Merge a delivery into a table without buckets; returns the number of rows inserted."""
+        if isinstance(self.root, Path) and not self.exists("events"):
+            with translate_store_errors("events"):
+                n_inserted = delivery.drop_duplicates()
+                commit_first_version(delivery, self.root / "events")
+            return n_inserted
+        table_schema = self._schema("events", delivery.schema)
+        keep_mask = delivery.first_row_mask()
+        return self._insert_new(
+            "events", delivery.dataset(), table_schema, (c.EVENT_ID,), keep_mask
+        )
+
     def _insert_new(
         self,
         table_name: str,
@@ -337,7 +370,10 @@ class Lake:
             if self._create(table_name, lambda: stream_rows(source_rows, table_schema, keep_mask)):
                 return source_rows.count_rows() if keep_mask is None else int(keep_mask.sum())
             new_rows = stream_rows(source_rows, table_schema, keep_mask)
-            table_merger = open_merge(self._open(table_name), new_rows, key_columns)
+            delta_table = self._open(table_name)
+            if delta_table.metadata().partition_columns:
+                raise BucketsChanged
+            table_merger = open_merge(delta_table, new_rows, key_columns)
             return int(
                 table_merger.when_not_matched_insert_all().execute()["num_target_rows_inserted"]
             )
@@ -360,25 +396,3 @@ class Lake:
 
         with translate_store_errors(table_name):
             return retry_commit(merge)
-
-    def _create(
-        self, table_name: str, read_rows: Callable[[], pa.Table | pa.RecordBatchReader]
-    ) -> bool:
-        """Create a table with these rows; returns False if the table exists already."""
-        if self.exists(table_name):
-            return False
-        if isinstance(self.root, Path):
-            private_folder(self.root)
-        try:
-            write_deltalake(
-                self.address(table_name),
-                read_rows(),
-                mode="error",
-                configuration=ALL_VERSIONS,
-                commit_properties=FIRST,
-            )
-        except DeltaError:
-            if not self.exists(table_name):
-                raise
-            return False
-        return True

@@ -204,6 +204,7 @@ def ingest_rows(
         lake=event_lake,
         run_id=run_id,
         source=dataset_spec.name,
+        user_buckets=dataset_spec.user_buckets,
     )
     log_report = LogReport(ingest_report, table_reports.get("items", TableReport()), column_map)
     log_report.require_events()

@@ -107,6 +107,7 @@ def _rebuild(table_dir: Path, latest_number: int | None, backup_folder: BackupFo
     from chronotope.lake.log_repair import REBUILDABLE, advance_version, count_rows, readable_rows
 
     table_rows = readable_rows(table_dir) if table_dir.name in REBUILDABLE else None
+    has_buckets = any(table_dir.glob("user_bucket=*"))
     moved_to = backup_folder.move(table_dir)
     if table_rows is None:
         return f"no version is readable, so it was moved to {moved_to}; {_REINGEST}"
@@ -123,6 +124,7 @@ def _rebuild(table_dir: Path, latest_number: int | None, backup_folder: BackupFo
     return (
         f"no version was readable, so it was rebuilt from its data files: version {version}, "
         f"with {n_rows:,} rows (they may include rows that had been deleted)"
+        + ("; `chronotope rebucket` restores its buckets of users" if has_buckets else "")
     )
 
 

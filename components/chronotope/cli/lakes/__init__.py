@@ -1,0 +1,1 @@
+"""Commands of the lake: migration to another number of buckets."""

@@ -1,0 +1,315 @@
+"""Commit of a staged delivery to a table with buckets: all new rows of all buckets, or none.
+
+Tasks write one file per bucket. The driver adds all files in one commit on top of the version whose
+files they were compared with. If another process committed meanwhile, Delta refuses the commit; the
+buckets with other files are compared again, and the commit is repeated.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, create_table_with_add_actions
+
+from chronotope.contracts import columns as c
+from chronotope.contracts.errors import SchemaError
+from chronotope.lake.bucketed.bucket_column import bucket_field, count_buckets, with_buckets
+from chronotope.lake.bucketed.bucket_part import BucketPart, BucketTask, write_bucket
+from chronotope.lake.bucketed.staged_buckets import StagedBuckets
+from chronotope.lake.bucketed.table_files import add_action, open_folder, paths_by_bucket
+from chronotope.lake.repeated_rows import RepeatedRows
+from chronotope.lake.staged_batch import ALL_VERSIONS, FIRST, NO_CLEANUP
+from chronotope.runtime.engine.protocol import Engine
+from chronotope.runtime.private_files import private_folder
+from chronotope.runtime.store_urls import Location
+
+_ATTEMPTS: Final = 10
+
+AT_ONCE: Final = CommitProperties(max_commit_retries=0)
+"""Commit properties of a commit that depends on the version it was prepared for: no retry on top of
+another one."""
+
+
+class BucketsChanged(Exception):  # noqa: N818 - no error: the delivery is staged again
+    """The table has another number of buckets than the delivery was staged for."""
+
+
+@dataclass(frozen=True, slots=True)
+class BucketCommit:
+    """Result of a commit.
+
+    Attributes:
+        n_inserted: Number of rows inserted.
+        repeated: Rows of the delivery that repeat the id of an earlier row.
+    """
+
+    n_inserted: int
+    repeated: RepeatedRows
+
+
+@dataclass(slots=True)
+class _Parts:
+    """Files written for a delivery, by bucket, and the table's files they were compared with."""
+
+    table: Location
+    target: Location
+    written: dict[int, tuple[tuple[str, ...], BucketPart]] = field(default_factory=dict)
+
+    def new_parts(self) -> list[BucketPart]:
+        """Parts with rows, by bucket."""
+        return [part for _, (_, part) in sorted(self.written.items()) if part.path is not None]
+
+    def n_rows(self) -> int:
+        """Number of new rows."""
+        return sum(part.n_rows for part in self.new_parts())
+
+    def replace(self, table_paths: tuple[str, ...], part: BucketPart) -> None:
+        """Record the part of a bucket, and remove its earlier file."""
+        if part.bucket in self.written:
+            self.remove([self.written[part.bucket][1]])
+        self.written[part.bucket] = table_paths, part
+
+    def remove(self, parts: Iterable[BucketPart]) -> None:
+        """Remove files that no version names; one that cannot be removed does no harm."""
+        target = open_folder(self.target)
+        for part in parts:
+            if part.path is not None:
+                with suppress(OSError):
+                    target.delete_file(part.path)
+
+
+def commit_buckets(lake_root: Location, delivery: StagedBuckets, engine: Engine) -> BucketCommit:
+    """Insert the staged rows whose id is new, in one commit; none is made if no row is new.
+
+    Args:
+        lake_root: Folder or address of the lake, whose events table may not exist yet.
+        delivery: The staged rows.
+        engine: Engine of the tasks, one per bucket.
+
+    Raises:
+        BucketsChanged: The table has another number of buckets.
+        SchemaError: A column has another type in the table.
+        StoreError: The lake could not be written.
+    """
+    is_local = isinstance(lake_root, Path)
+    table = lake_root / "events" if isinstance(lake_root, Path) else f"{lake_root}/events"
+    parts = _Parts(table, delivery.folder if is_local else table)
+    try:
+        _commit_in_turn(table, delivery, parts, engine)
+    except BaseException:
+        _remove_unnamed(parts)
+        raise
+    return BucketCommit(parts.n_rows(), _sum_repeated(delivery, parts))
+
+
+def _commit_in_turn(
+    table: Location, delivery: StagedBuckets, parts: _Parts, engine: Engine
+) -> None:
+    """Write the parts and commit them, again if another process committed meanwhile."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        delta_table = _open_latest(table)
+        if delta_table is not None and count_buckets(delta_table) != delivery.n_buckets:
+            raise BucketsChanged
+        _write_parts(delta_table, delivery, parts, engine)
+        try:
+            if delta_table is None or parts.n_rows():
+                _commit_parts(delta_table, delivery, parts)
+        except CommitFailedError:
+            if attempt == _ATTEMPTS:
+                raise
+        else:
+            return
+
+
+def _open_latest(table: Location) -> DeltaTable | None:
+    try:
+        return DeltaTable(str(table))
+    except TableNotFoundError:
+        return None
+
+
+def _write_parts(
+    delta_table: DeltaTable | None, delivery: StagedBuckets, parts: _Parts, engine: Engine
+) -> None:
+    """Write the parts of the buckets whose files in the table are others than before."""
+    table_paths = {} if delta_table is None else paths_by_bucket(delta_table)
+    schema = _part_schema(delta_table, delivery.schema)
+    tasks = []
+    for bucket in delivery.buckets():
+        bucket_paths = table_paths.get(bucket, ())
+        if bucket in parts.written and parts.written[bucket][0] == bucket_paths:
+            continue
+        tasks.append(
+            BucketTask(
+                bucket,
+                tuple(delivery.row_groups(bucket)),
+                schema,
+                parts.table,
+                bucket_paths,
+                parts.target,
+                _part_path(parts, bucket),
+            )
+        )
+    for task, part in zip(tasks, engine.map(write_bucket, tasks), strict=True):
+        parts.replace(task.table_paths, part)
+
+
+def _part_path(parts: _Parts, bucket: int) -> str:
+    """Path of a new file: in an object store its last one, else in the staging folder."""
+    file_name = f"part-{bucket:05d}-{uuid4()}.snappy.parquet"
+    return file_name if isinstance(parts.table, Path) else f"{c.USER_BUCKET}={bucket}/{file_name}"
+
+
+def _part_schema(delta_table: DeltaTable | None, row_schema: pa.Schema) -> pa.Schema:
+    """Schema of the files: the columns of the rows in the types of the table."""
+    if delta_table is None:
+        return row_schema
+    table_schema = pa.schema(delta_table.schema().to_arrow())
+    table_types = {arrow_field.name: arrow_field.type for arrow_field in table_schema}
+    fields = []
+    for arrow_field in row_schema:
+        table_type = table_types.get(arrow_field.name, arrow_field.type)
+        if pa.types.is_string_view(table_type):
+            table_type = pa.string()
+        if _kind(table_type) != _kind(arrow_field.type):
+            raise SchemaError(
+                f"Column {arrow_field.name!r} has another type in the lake",
+                received=f"{arrow_field.type}; the lake has {table_type}",
+                way_out="Map the column to the type of the lake in the dataset's YAML",
+            )
+        fields.append(arrow_field.with_type(table_type))
+    return pa.schema(fields)
+
+
+def _kind(arrow_type: pa.DataType) -> str:
+    """Kind of a type: numbers are cast to each other, other types have to be equal."""
+    is_number = pa.types.is_integer(arrow_type) or pa.types.is_floating(arrow_type)
+    return "number" if is_number else str(arrow_type)
+
+
+def _commit_parts(delta_table: DeltaTable | None, delivery: StagedBuckets, parts: _Parts) -> None:
+    """Make the parts visible in one commit on top of the opened version."""
+    if delta_table is not None:
+        table_schema = pa.schema(delta_table.schema().to_arrow())
+        if set(delivery.schema.names) - set(table_schema.names):
+            _commit_new_columns(delta_table, delivery, parts)
+            return
+    actions: list[AddAction] = []
+    try:
+        actions += (_placed(part, parts) for part in parts.new_parts())
+        if delta_table is None:
+            _create_table(delivery, parts, actions)
+        else:
+            delta_table.create_write_transaction(
+                actions,
+                "append",
+                delta_table.schema(),
+                [c.USER_BUCKET],
+                commit_properties=AT_ONCE,
+                post_commithook_properties=NO_CLEANUP,
+            )
+    except BaseException:
+        _take_back(parts, actions)
+        raise
+
+
+def _create_table(delivery: StagedBuckets, parts: _Parts, actions: list[AddAction]) -> None:
+    schema = delivery.schema.append(bucket_field(delivery.n_buckets))
+    try:
+        create_table_with_add_actions(
+            str(parts.table),
+            Schema.from_arrow(schema),
+            actions,
+            mode="error",
+            partition_by=[c.USER_BUCKET],
+            configuration=ALL_VERSIONS,
+            commit_properties=FIRST,
+        )
+    except DeltaError as error:
+        if _open_latest(parts.table) is None:
+            raise
+        raise CommitFailedError("Another process created the table") from error
+
+
+def _commit_new_columns(delta_table: DeltaTable, delivery: StagedBuckets, parts: _Parts) -> None:
+    """Append rows with columns that the table has not; Delta writes them once more."""
+    target = open_folder(parts.target)
+    new_parts = parts.new_parts()
+
+    def batches() -> Iterable[pa.RecordBatch]:
+        for part in new_parts:
+            with target.open_input_file(part.path) as file, pq.ParquetFile(file) as parquet_file:
+                for batch in parquet_file.iter_batches():
+                    rows = pa.Table.from_batches([batch])
+                    yield from with_buckets(rows, delivery.n_buckets).to_batches()
+
+    schema = _part_schema(delta_table, delivery.schema).append(bucket_field(delivery.n_buckets))
+    write_deltalake(
+        delta_table,
+        pa.RecordBatchReader.from_batches(schema, batches()),
+        mode="append",
+        schema_mode="merge",
+        commit_properties=AT_ONCE,
+        post_commithook_properties=NO_CLEANUP,
+    )
+    if not isinstance(parts.table, Path):
+        parts.remove(new_parts)
+
+
+def _placed(part: BucketPart, parts: _Parts) -> AddAction:
+    """Action that adds a part; in a local lake its file is moved into the folder of its bucket."""
+    file_path = part.path or ""
+    if isinstance(parts.table, Path) and isinstance(parts.target, Path):
+        file_path = f"{c.USER_BUCKET}={part.bucket}/{part.path}"
+        private_folder((parts.table / file_path).parent)
+        (parts.target / str(part.path)).rename(parts.table / file_path)
+    return add_action(file_path, part.bucket, part.n_bytes, part.n_rows)
+
+
+def _take_back(parts: _Parts, actions: list[AddAction]) -> None:
+    """Move the files back after a failure, unless the commit was made before it."""
+    if not isinstance(parts.table, Path) or not isinstance(parts.target, Path):
+        return
+    named_paths = _named_paths(parts.table)
+    for action in actions:
+        if action.path not in named_paths:
+            (parts.table / action.path).rename(parts.target / Path(action.path).name)
+
+
+def _remove_unnamed(parts: _Parts) -> None:
+    """Remove the files of a failed delivery from an object store."""
+    if isinstance(parts.table, Path):
+        return  # they are in the staging folder
+    with suppress(OSError, DeltaError):  # the first error is the one to report
+        named_paths = _named_paths(parts.table)
+        parts.remove(part for part in parts.new_parts() if part.path not in named_paths)
+
+
+def _named_paths(table: Location) -> set[str]:
+    latest = _open_latest(table)
+    if latest is None or count_buckets(latest) == 1:
+        return set()
+    return {path for paths in paths_by_bucket(latest).values() for path in paths}
+
+
+def _sum_repeated(delivery: StagedBuckets, parts: _Parts) -> RepeatedRows:
+    """Repeated rows of all buckets, with the example that comes first in the source."""
+    batch_numbers = {file.path.name: number for number, file in enumerate(delivery.files)}
+    bucket_parts = [part for _, part in parts.written.values()]
+    examples = sorted(
+        (batch_numbers[part.example_row[0]], part.example_row[1], part.repeated.example)
+        for part in bucket_parts
+        if part.example_row is not None
+    )
+    return RepeatedRows(
+        n_rows=sum(part.repeated.n_rows for part in bucket_parts),
+        n_equal=sum(part.repeated.n_equal for part in bucket_parts),
+        example=examples[0][2] if examples else None,
+    )
