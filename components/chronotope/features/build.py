@@ -107,8 +107,7 @@ def build_features(
     there is that column, or else is ``predicted_category`` of the items table.
 
     Args:
-        events: Columns of ``EVENTS``; the optional ones may be missing. Those of a lake in buckets
-            give the same snapshot, built bucket by bucket.
+        events: Columns of ``EVENTS``; the optional ones may be missing.
         items: Columns of ``ITEMS``; None if there is no items table.
         config: Event types and context columns to include.
         out: Parent folder of the snapshots; each is a folder named by its digest.
@@ -131,21 +130,14 @@ def build_features(
         NotEnoughData: No event is left after the filter by event type.
         StoreError: The snapshot cannot be written.
     """
-    if data_version is not None:
-        known_snapshot = out / _digest(config, data_version)
-        if _is_intact(known_snapshot):
-            return read_ref(known_snapshot)
+    if data_version and _is_intact(known_snapshot := out / _digest(config, data_version)):
+        return read_ref(known_snapshot)
     with translate_store_errors("features"), temporary_folder(out, ".draft-") as temporary_dir:
         draft_dir = temporary_dir / "snapshot"
         draft_dir.mkdir()
-        content_ids = _content_ids(items, content)
-        source_tables = (items, readings, config, content_ids)
-        if isinstance(events, EventBuckets):
-            write_joined_tables(draft_dir, events, *source_tables, engine or LocalEngine())
-        else:
-            _write_tables(draft_dir, events, *source_tables)
-        if items is not None and content is not None:
-            _write_content(draft_dir, items, content)
+        sources = (items, readings, config, _content_ids(items, content))
+        _write_tables(draft_dir, events, *sources, engine or LocalEngine())
+        _write_content(draft_dir, items, content)
         _write_users(draft_dir, users)
         _write_item_context(draft_dir, item_context, config)
         content_digest = _digest(config, data_version or _content_digest(draft_dir))
@@ -227,13 +219,17 @@ def _is_intact(snapshot_dir: Path) -> bool:
 
 def _write_tables(
     draft_dir: Path,
-    events: EventsSource,
+    events: EventsSource | EventBuckets,
     items: pa.Table | None,
     readings: pa.Table | None,
     config: FeaturesConfig,
     content_ids: pa.Table,
+    engine: Engine,
 ) -> None:
     """Write the numeric tables, one row group at a time; DuckDB spills to disk if needed."""
+    if isinstance(events, EventBuckets):
+        write_joined_tables(draft_dir, events, items, readings, config, content_ids, engine)
+        return
     spill_dir = draft_dir.with_name("spilled")
     with snapshot_database(DUCKDB_MEMORY, spill_dir) as database_connection:
         register_sources(database_connection, events, items, config)
@@ -260,8 +256,10 @@ def _content_ids(items: pa.Table | None, content: ItemContent | None) -> pa.Tabl
     return pa.table({"id": items.column(c.ITEM_ID).filter(has_content)})
 
 
-def _write_content(draft_dir: Path, items: pa.Table, content: ItemContent) -> None:
-    """Write the rows of the content table in the order of the snapshot's items, and the axes."""
+def _write_content(draft_dir: Path, items: pa.Table | None, content: ItemContent | None) -> None:
+    """Write the content in the order of the snapshot's items, and its axes, if there is any."""
+    if items is None or content is None:
+        return
     snapshot_ids = pq.read_table(draft_dir / "items.parquet", columns=["id"]).column("id")
     rows = pc.index_in(snapshot_ids, items.column(c.ITEM_ID).combine_chunks())
     row_idx = np.asarray(rows.fill_null(-1).to_numpy(), np.int64)

@@ -32,7 +32,10 @@ def snapshot_database(
     Raises:
         StoreError: The block runs out of memory and of disk space.
     """
-    settings: dict[str, str | bool | int | float | list[str]] = {"memory_limit": memory_limit, "temp_directory": str(spill_dir)}
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": memory_limit,
+        "temp_directory": str(spill_dir),
+    }
     if n_threads is not None:
         settings["threads"] = n_threads
     try:

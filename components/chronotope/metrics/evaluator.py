@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -91,8 +92,7 @@ def evaluate(
         batch_size: Queries scored together; memory is batch_size x n_items scores.
         rounds: Starts of the rounds, UTC seconds, increasing.
         coverage_k: Length of the lists whose coverage is measured; None skips it.
-        cold_targets: Whether each target's item is cold, shape (n_targets,), for a log that holds
-            only some users; None for ``is_cold_item`` of the log.
+        cold_targets: Whether each target's item is cold; None for ``is_cold_item`` of the log.
 
     Raises:
         ConfigError: ``rounds`` is not increasing.
@@ -100,23 +100,18 @@ def evaluate(
     """
     positions = np.asarray(positions, dtype=np.int64)
     spans, firsts = TargetSpans.of(log, positions), FirstEvents.of(log, positions)
-    ranked = _Ranked.empty(len(positions))
-    is_covered = np.zeros(n_items, dtype=np.bool_)
+    build_queries = partial(queries_at, log, history_len=model.history_len)
+    ranked, is_covered = _Ranked.empty(len(positions)), np.zeros(n_items, np.bool_)
     for batch_idx in _batches(model, log, positions, spans.n_history, batch_size, rounds):
-        batch_spans = spans.take(batch_idx)
-        query_batch = queries_at(
-            log,
-            positions[batch_idx],
-            history_len=model.history_len,
+        targets, batch_spans = positions[batch_idx], spans.take(batch_idx)
+        query_batch = build_queries(
+            targets,
             time_given=time_given,
             place_given=place_given,
-            target_starts=(batch_spans.user_start, batch_spans.basket_start),
+            target_starts=batch_spans[:2],
         )
         item_scores = _score_batch(model, query_batch, n_items)  # (B, n_items)
-        target_items = log.item_idx[positions[batch_idx]]
-        ranked.put(
-            batch_idx, _rank_batch(log, batch_spans, firsts.is_first, target_items, item_scores)
-        )
+        ranked.put(batch_idx, _rank_batch(log, targets, batch_spans, firsts.is_first, item_scores))
         if coverage_k is not None:
             is_covered[top_items(item_scores, coverage_k)] = True
     return EvaluationResult(
@@ -173,12 +168,13 @@ class _Ranked:
 
 def _rank_batch(
     log: EventLog,
+    targets: Int64,
     spans: TargetSpans,
     is_first: npt.NDArray[np.bool_],
-    target_items: Int32,
     item_scores: npt.NDArray[np.floating],
 ) -> _Ranked:
     """Rank of each target, among all items and among new ones, and metrics of its basket."""
+    target_items = log.item_idx[targets]
     target_ranks = expected_rank(item_scores, target_items)
     n_items = item_scores.shape[1]
     owned = distinct_items(

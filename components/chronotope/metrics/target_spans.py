@@ -95,7 +95,7 @@ def basket_ends(log: EventLog, basket_start: Int64) -> Int64:
     """
     is_start = basket_start == np.arange(len(log))
     ends = np.append(np.flatnonzero(is_start)[1:], len(log))
-    return ends[np.cumsum(is_start) - 1]
+    return np.asarray(ends[np.cumsum(is_start) - 1])
 
 
 class _TargetBlock(NamedTuple):

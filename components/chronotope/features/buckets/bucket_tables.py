@@ -49,7 +49,7 @@ class BucketTables:
 
 
 @dataclass(frozen=True, slots=True)
-class BucketTask:
+class BucketTablesTask:
     """Construction of the tables of a bucket; sent to other processes, so it holds paths.
 
     Attributes:

@@ -22,7 +22,7 @@ from chronotope.features.buckets.bucket_tables import (
     PLACES_FILE,
     USERS_FILE,
     BucketTables,
-    BucketTask,
+    BucketTablesTask,
 )
 from chronotope.features.buckets.event_buckets import EventBuckets
 from chronotope.features.buckets.joined_events import BucketIndices, write_joined_events
@@ -74,7 +74,7 @@ def write_joined_tables(
     if readings is not None and config.context_table:
         readings_path = tables_dir / "readings.parquet"
         pq.write_table(readings, readings_path)
-    bucket_task = BucketTask(
+    bucket_task = BucketTablesTask(
         events.resolved(), config, tables_dir, readings_path, BUCKET_MEMORY, n_threads
     )
     tables = list(engine.map(bucket_task, range(events.n_buckets)))
@@ -135,7 +135,7 @@ class StatisticsTask:
 
 def _part_ranges(tables: Sequence[BucketTables]) -> list[tuple[int, int]]:
     """First and last part of each task of the statistics: about as many rows each."""
-    n_parts = len(tables)  # BucketTask writes as many parts as there are buckets
+    n_parts = len(tables)  # BucketTablesTask writes as many parts as there are buckets
     n_tasks = min(n_parts, 1 + sum(table.n_counts for table in tables) // _MAX_COUNTS)
     bounds = [n_parts * task_idx // n_tasks for task_idx in range(n_tasks + 1)]
     return [(first, end - 1) for first, end in pairwise(bounds)]

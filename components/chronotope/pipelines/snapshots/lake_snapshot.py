@@ -66,12 +66,7 @@ def build_lake_snapshot(
         built_snapshot = build_features(
             selection.events,
             item_table,
-            config=FeaturesConfig(
-                items_are_places=dataset_spec.items_are_places,
-                context=dataset_spec.known_before,
-                context_table=dataset_spec.context_table_columns,
-                item_context=dataset_spec.item_context_defaults,
-            ),
+            config=_features_config(dataset_spec),
             out=snapshots_dir,
             data_version=f"{data_version},noise={noise_config.model_dump_json()}{snapshot_key}",
             readings=tables.get("context"),
@@ -89,6 +84,15 @@ def build_lake_snapshot(
         n_users=built_snapshot.n_users,
         n_items=built_snapshot.n_items,
         **asdict(selection.noise),
+    )
+
+
+def _features_config(dataset_spec: DatasetSpec) -> FeaturesConfig:
+    return FeaturesConfig(
+        items_are_places=dataset_spec.items_are_places,
+        context=dataset_spec.known_before,
+        context_table=dataset_spec.context_table_columns,
+        item_context=dataset_spec.item_context_defaults,
     )
 
 
