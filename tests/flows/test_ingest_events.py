@@ -56,6 +56,29 @@ def test_twice_is_once_in_every_table(corner_shop: Path, settings: IngestSetting
     assert sizes == {"events": 3, "items": 2, "quarantine": 4}
 
 
+def test_events_are_stored_in_the_buckets_of_the_yaml(
+    corner_shop: Path, settings: IngestSettings
+) -> None:
+    whole = write_events.fn(str(corner_shop), settings)
+    other = IngestSettings(root=settings.root / "parted")
+    text = corner_shop.read_text(encoding="utf-8")
+    corner_shop.write_text(f"{text}\nuser_buckets: 4\n", encoding="utf-8")
+    parted = write_events.fn(str(corner_shop), other)
+    differing = {"data_docs_url"}
+    assert parted.model_dump(exclude=differing) == whole.model_dump(exclude=differing)
+    lake, expected = (
+        Lake(root / "data" / "lake" / "corner_shop") for root in (other.root, settings.root)
+    )
+    assert (lake.n_buckets(), expected.n_buckets()) == (4, 1)
+    rows, expected_rows = (each.read("events").sort_by("event_id") for each in (lake, expected))
+    assert rows.equals(expected_rows)
+    for each in (other, settings):  # the lake keeps its number, and the report says so
+        again = write_events.fn(str(corner_shop), each)
+        assert again.n_duplicates == 3
+        told = [finding.observed for finding in again.findings]
+        assert any("rebucket" in text for text in told) == (each is settings)
+
+
 WEATHER = """
 context_table:
   format: csv

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from scipy.stats import lognorm
 
@@ -17,7 +18,10 @@ from chronotope.inference.ranking import DenseRanking
 from chronotope.inference.recent_activity import RecentActivity, utc_midnight
 from chronotope.inference.recommend import recommend
 from chronotope.inference.request import Recommendation, RecommendOptions
+from chronotope.lake import Lake
+from chronotope.lake.event_labels import EventLabel, EventLabelLog
 from chronotope.registry.champion import Champion, load_champion
+from chronotope.runtime.workspace import Workspace
 from chronotope.testing.recommender_suite import sample_catalog
 from tests.inference.hand_made import LAST_S, MU, SCORES, SIGMA, fill_lake, write_hand_made_bundle
 from tests.inference.promotions import PROMO, add_promotion
@@ -66,6 +70,23 @@ def test_only_the_past_is_read(root: Path) -> None:
     words = sample_catalog().items
     assert Listening.asked.item_idx.tolist() == [words.index(["i01", "i01"]).tolist()]
     assert Listening.asked.request_s.tolist() == [LAST_S]
+
+
+def test_an_event_labelled_as_fraud_is_nobodys_history(tmp_path: Path) -> None:
+    fill_lake(tmp_path)
+    write_hand_made_bundle(tmp_path / "bundle")
+    events = Lake(tmp_path / "data" / "lake" / "city").read("events")
+    is_first = pc.and_(pc.equal(events["user_id"], "u00"), pc.equal(events["item_id"], "i02"))
+    (event_id,) = events.filter(is_first)["event_id"].to_pylist()
+    label_log = EventLabelLog(Workspace(tmp_path).event_labels("city"))
+    label_log.append([EventLabel(event_id, is_anomalous=True)])
+    assert ask(tmp_path).n_history == 2
+    reasons = {item.id: item.reason for item in ask(tmp_path).items}
+    assert reasons["i02"] != "you had it once, on 2020-09-13"
+    assert reasons["i03"] != "follows i02"
+    label_log.append([EventLabel(event_id, is_anomalous=False)])
+    assert ask(tmp_path).n_history == 3
+    label_log.close()
 
 
 def test_reasons_are_what_can_be_counted(root: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_delivery_that_fails_leaves_no_object_and_no_staged_file(
 
 SCRIPT = """
 import os, signal, sys
-from chronotope.lake import Lake, staged_batch, store
+from chronotope.lake import Lake, merge_conditions, staged_batch, store
 from tests.lake.test_staged_batch import deliver, events
 
 def die(*_, **__):
@@ -87,7 +87,8 @@ def die(*_, **__):
 
 root, module, name, batches = sys.argv[1:]
 if name:
-    setattr({"staged_batch": staged_batch, "store": store}[module], name, die)
+    modules = {"staged_batch": staged_batch, "store": store, "creation": merge_conditions}
+    setattr(modules[module], name, die)
 print("ready", flush=True)
 if not name:
     sys.stdin.readline()
@@ -129,7 +130,7 @@ def test_a_kill_leaves_the_previous_version_and_bars_no_way(
 
 
 def test_a_kill_in_the_first_delivery_leaves_no_table(lake: Lake) -> None:
-    process = begun(lake, "store", "write_deltalake", "xy")
+    process = begun(lake, "creation", "write_deltalake", "xy")
     process.communicate(timeout=120)
     assert (process.returncode, lake.exists("events")) == (-signal.SIGKILL, False)
     assert deliver(lake, events("ab")).inserted == 2

@@ -15,16 +15,10 @@ from chronotope.explanations.explain_items import Explanation, explain_scores
 from chronotope.explanations.term_shares import TermShare, champion_terms
 from chronotope.explanations.why_text import why_text
 from chronotope.inference.explanations import explain_items
-from chronotope.inference.history import UserHistory, history_to_queries, read_history
-from chronotope.inference.item_likeness import likeness_cache
-from chronotope.inference.item_metadata import read_item_metadata
-from chronotope.inference.live_activity import read_live_activity
-from chronotope.inference.recommend import activity_before, request_context_of, validate_options
+from chronotope.inference.history import UserHistory, history_to_queries
+from chronotope.inference.recommend import activity_before, read_request
 from chronotope.inference.request import RecommendOptions
-from chronotope.lake import Lake
-from chronotope.lake.privacy import read_stored_users
 from chronotope.registry.champion import Champion, load_champion
-from chronotope.runtime.workspace import Workspace
 
 _UNIX_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -107,18 +101,12 @@ def explain_user(
         DataError: The champion does not know the item.
         StoreError: There is no champion yet.
     """
-    options, request_time = RecommendOptions(), request_time.replace(microsecond=0)
-    validate_options(options, request_time)
-    champion, workspace = load(root, dataset), Workspace(root)
-    lake, bundle_vocabulary = Lake(workspace.lake(dataset)), champion.vocabulary
-    stored_id = read_stored_users(lake, dataset).looked_up_id(user_id)
-    full_history = read_history(lake, stored_id, request_time, bundle_vocabulary)
-    user_history = full_history.without_unknown()
-    item_metadata = read_item_metadata(lake, bundle_vocabulary, likeness_cache(workspace.cache()))
-    champion = read_live_activity(champion, lake, item_metadata.category_idx)
-    context = request_context_of(lake, champion, options, request_time, full_history, stored_id)
-    user_idx = int(bundle_vocabulary.users.index([stored_id])[0])
-    query = history_to_queries(user_history, user_idx, request_time, context=context)
+    request = read_request(
+        root, dataset, user_id, request_time, options=RecommendOptions(), load=load
+    )
+    champion, user_history, request_time = request.champion, request.history, request.request_time
+    user_idx = int(request.vocabulary.users.index([request.stored_id])[0])
+    query = history_to_queries(user_history, user_idx, request_time, context=request.context)
 
     def score(queries: Queries) -> Float32:
         return champion.model.answer(queries).item_scores
@@ -127,10 +115,10 @@ def explain_user(
     (explanation,) = explain_scores(
         score, query, np.array([item_idx]), list_len=list_len, counterfactuals=True
     )
-    activity = activity_before(lake, request_time, champion)
+    activity = activity_before(request)
     reason = next(
         explain_items(
-            np.array([item_idx]), user_history, activity, bundle_vocabulary, item_metadata
+            np.array([item_idx]), user_history, activity, request.vocabulary, request.metadata
         )
     )
     terms = champion_terms(root, dataset, champion, query, item_idx)

@@ -1,6 +1,6 @@
 """A user's history before the request time, and the query made of it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -60,13 +60,26 @@ class UserHistory:
 
 
 def read_history(
-    lake: Lake, user_id: str, request_time: datetime, vocabulary: Vocabulary
+    lake: Lake,
+    user_id: str,
+    request_time: datetime,
+    vocabulary: Vocabulary,
+    excluded_ids: Collection[str] = (),
 ) -> UserHistory:
-    """A user's events in the lake before the request time, in the order of training."""
+    """A user's events in the lake before the request time, in the order of training.
+
+    Args:
+        lake: The dataset's lake.
+        user_id: Id of the user in the lake.
+        request_time: Request time, with a time zone.
+        vocabulary: Ids of items and places.
+        excluded_ids: Ids of events to leave out.
+    """
     is_earlier = text_equals(c.USER_ID, user_id) & (
         pc.field(c.OCCURRED_AT) < pa.scalar(request_time)
     )
     events = lake.dataset("events").to_table(columns=[*_HISTORY, c.EVENT_ID], filter=is_earlier)
+    events = without_events(events, excluded_ids)
     events = events.sort_by([(c.OCCURRED_AT, "ascending"), (c.EVENT_ID, "ascending")])
     item_idx = vocabulary.items.index(events[c.ITEM_ID])
     place_idx = (
@@ -74,6 +87,20 @@ def read_history(
     )
     offset_min = events[c.UTC_OFFSET_MIN].fill_null(0).to_numpy().astype(np.int32)
     return UserHistory(item_idx, place_idx, event_times_us(events) // 1_000_000, offset_min)
+
+
+def without_events(events: pa.Table, excluded_ids: Collection[str]) -> pa.Table:
+    """Events without those of some ids.
+
+    Args:
+        events: Column ``event_id``.
+        excluded_ids: Ids of events to leave out.
+    """
+    if not excluded_ids:
+        return events
+    event_ids = events[c.EVENT_ID].cast(pa.string())
+    is_excluded = pc.is_in(event_ids, value_set=pa.array(sorted(excluded_ids), pa.string()))
+    return events.filter(pc.invert(is_excluded))
 
 
 def items_are_places(vocabulary: Vocabulary) -> bool:

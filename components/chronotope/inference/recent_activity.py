@@ -1,5 +1,6 @@
 """Recent activity of all users, the source of reasons."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from chronotope.contracts import columns as c
 from chronotope.contracts.event_log import Int32, Int64
 from chronotope.contracts.ids import UNKNOWN, IdMap
+from chronotope.inference.history import without_events
 from chronotope.lake import Lake
 
 RECENT = timedelta(days=28)
@@ -84,7 +86,12 @@ def utc_midnight(request_time: datetime) -> datetime:
 
 
 def read_recent_activity(
-    lake: Lake, until: datetime, items: IdMap, *, min_users: int = 1
+    lake: Lake,
+    until: datetime,
+    items: IdMap,
+    *,
+    min_users: int = 1,
+    excluded_ids: Collection[str] = (),
 ) -> RecentActivity:
     """Activity of all users over the last ``RECENT`` before an instant.
 
@@ -93,12 +100,13 @@ def read_recent_activity(
         until: End of the period, exclusive.
         items: Ids of the items.
         min_users: Users that an item or a succession of two items needs to be counted.
+        excluded_ids: Ids of events that are not counted.
     """
     event_time = pc.field(c.OCCURRED_AT)
     is_recent = (event_time < pa.scalar(until)) & (event_time >= pa.scalar(until - RECENT))
     columns = [c.USER_ID, c.ITEM_ID, c.OCCURRED_AT, c.EVENT_ID]
     events = lake.dataset("events").to_table(columns=columns, filter=is_recent)
-    events = events.sort_by(
+    events = without_events(events, excluded_ids).sort_by(
         [(column, "ascending") for column in (c.USER_ID, c.OCCURRED_AT, c.EVENT_ID)]
     )
     user_idx = IdMap.of(events[c.USER_ID]).index(events[c.USER_ID])

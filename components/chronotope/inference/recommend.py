@@ -1,7 +1,7 @@
 """Recommendation of the champion: next items, time and place of a user."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -35,12 +35,45 @@ from chronotope.inference.request_context import (
 )
 from chronotope.inference.wish import WishScorer
 from chronotope.lake import Lake
+from chronotope.lake.event_labels import AnomalousEvents, read_event_labels
 from chronotope.lake.privacy import read_privacy, read_stored_users
 from chronotope.registry.champion import Champion, load_champion
 from chronotope.runtime.workspace import Workspace
 
 N_PLACES = 3
 """Forecast places where items are not places themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserRequest:
+    """Champion, and the events, catalogue and context of one request.
+
+    Attributes:
+        champion: Champion with the activity of recent events.
+        lake: The dataset's lake.
+        request_time: Request time, whole seconds.
+        stored_id: The user's id in the lake.
+        n_history: Number of the user's events before the request time, also of unknown items.
+        history: Those of items that the champion knows.
+        metadata: Titles, categories and places of the items.
+        context: Context of the request by column, and levels of the user.
+        excluded_ids: Ids of events that a label calls anomalous.
+    """
+
+    champion: Champion
+    lake: Lake
+    request_time: datetime
+    stored_id: str
+    n_history: int
+    history: UserHistory
+    metadata: ItemMetadata
+    context: dict[str, float]
+    excluded_ids: frozenset[str]
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Ids that the champion knows."""
+        return self.champion.vocabulary
 
 
 def recommend(
@@ -66,42 +99,90 @@ def recommend(
         ConfigError: No such dataset, a latitude without longitude, or no key of its pseudonyms.
         StoreError: There is no champion yet.
     """
-    options, request_time = options or RecommendOptions(), request_time.replace(microsecond=0)
-    validate_options(options, request_time)
-    champion, workspace = load(root, dataset), Workspace(root)
-    lake, vocabulary = Lake(workspace.lake(dataset)), champion.vocabulary
-    stored_id = read_stored_users(lake, dataset).looked_up_id(user_id)
-    full_history = read_history(lake, stored_id, request_time, vocabulary)
-    history = full_history.without_unknown()
-    metadata = read_item_metadata(lake, vocabulary, likeness_cache(workspace.cache()))
-    champion = read_live_activity(champion, lake, metadata.category_idx)
-    context = request_context_of(lake, champion, options, request_time, full_history, stored_id)
+    options = options or RecommendOptions()
+    request = read_request(root, dataset, user_id, request_time, options=options, load=load)
+    champion, vocabulary, request_time = request.champion, request.vocabulary, request.request_time
+    history, metadata, workspace = request.history, request.metadata, Workspace(root)
     liked_idx = vocabulary.items.index(list(options.liked_items))
     model_history = _model_history(history, liked_idx, request_time, vocabulary)
     model_output = _model_output(
-        champion, stored_id, request_time, context, history, model_history, workspace
+        champion,
+        request.stored_id,
+        request_time,
+        request.context,
+        history,
+        model_history,
+        workspace,
     )
     item_scores = model_output.item_scores[0] + _wish_scores(root, dataset, options, metadata)
     ranking = score_items(item_scores, history, metadata, options, liked_idx)
-    activity = activity_before(lake, request_time, champion)
+    activity = activity_before(request)
     top_idx = ranking.best(options.k).items
     items = describe_items(top_idx, ranking, options, model_history, activity, vocabulary, metadata)
     wait = remaining_wait(model_output.when, history, request_time)
     time_forecast = forecast_time(wait, forecast_levels(workspace, dataset, champion.version))
     n_places, has_time = 0 if items_are_places(vocabulary) else N_PLACES, time_forecast is not None
     notes = answer_notes(
-        champion, len(full_history), request_time, has_items=bool(items), has_time=has_time
+        champion, request.n_history, request_time, has_items=bool(items), has_time=has_time
     )
     return Recommendation(
         dataset,
         champion.version,
         user_id,
         request_time,
-        len(full_history),
+        request.n_history,
         items,
         time_forecast,
         forecast_places(model_output.place_scores[0], vocabulary, metadata, n_places),
         (*notes, *liked_notes(options.liked_items, liked_idx)),
+    )
+
+
+def read_request(
+    root: Path,
+    dataset: str,
+    user_id: str,
+    request_time: datetime,
+    *,
+    options: RecommendOptions,
+    load: Callable[[Path, str], Champion],
+) -> UserRequest:
+    """Open the champion and read what it needs to know about a user at a request time.
+
+    Events that a label calls anomalous are nobody's history, as in training and the service.
+
+    Args:
+        root: Project root.
+        dataset: Dataset of the champion.
+        user_id: External id; without events, of a cold-start user.
+        request_time: Request time, with a time zone.
+        options: Filters, and context that replaces the lake's.
+        load: Loader of the champion.
+
+    Raises:
+        ConfigError: As ``recommend``.
+        StoreError: There is no champion yet.
+    """
+    request_time = request_time.replace(microsecond=0)
+    validate_options(options, request_time)
+    champion, workspace = load(root, dataset), Workspace(root)
+    lake, vocabulary = Lake(workspace.lake(dataset)), champion.vocabulary
+    stored_id = read_stored_users(lake, dataset).looked_up_id(user_id)
+    labels_path = workspace.event_labels(dataset)
+    excluded_ids = AnomalousEvents.of_labels(read_event_labels(labels_path)).event_ids
+    full_history = read_history(lake, stored_id, request_time, vocabulary, excluded_ids)
+    metadata = read_item_metadata(lake, vocabulary, likeness_cache(workspace.cache()))
+    champion = read_live_activity(champion, lake, metadata.category_idx)
+    return UserRequest(
+        champion=champion,
+        lake=lake,
+        request_time=request_time,
+        stored_id=stored_id,
+        n_history=len(full_history),
+        history=full_history.without_unknown(),
+        metadata=metadata,
+        context=_request_context(lake, champion, options, request_time, full_history, stored_id),
+        excluded_ids=excluded_ids,
     )
 
 
@@ -164,7 +245,7 @@ def _wish_scores(
     return WishScorer(Workspace(root), dataset).scores(options.wish, metadata.likeness)
 
 
-def request_context_of(
+def _request_context(
     lake: Lake,
     champion: Champion,
     options: RecommendOptions,
@@ -190,21 +271,22 @@ def request_context_of(
     return lake_context | options.context | user_levels.context(user_id, options.attributes)
 
 
-def activity_before(lake: Lake, request_time: datetime, champion: Champion) -> RecentActivity:
-    """Activity before the request, or before the end of training if that is empty.
+def activity_before(request: UserRequest) -> RecentActivity:
+    """Activity before the request, or before the end of training if that is empty."""
+    min_users = read_privacy(request.lake).settings.min_group_users
 
-    Args:
-        lake: Events of all users.
-        request_time: Request time.
-        champion: Model whose items are counted.
-    """
-    item_ids = champion.vocabulary.items
-    min_users = read_privacy(lake).settings.min_group_users
-    day = utc_midnight(request_time)
-    activity = read_recent_activity(lake, day, item_ids, min_users=min_users)
+    def read_activity(until: datetime) -> RecentActivity:
+        return read_recent_activity(
+            request.lake,
+            until,
+            request.vocabulary.items,
+            min_users=min_users,
+            excluded_ids=request.excluded_ids,
+        )
+
+    activity = read_activity(utc_midnight(request.request_time))
     if activity.is_empty:  # the request is long after the last event
-        training_end = trained_until(champion)
-        activity = read_recent_activity(lake, training_end, item_ids, min_users=min_users)
+        activity = read_activity(trained_until(request.champion))
     return activity
 
 

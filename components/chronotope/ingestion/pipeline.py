@@ -160,6 +160,7 @@ def ingest(
         if isinstance(row_check, WholeBatchCheck):
             progress.add_findings(row_check.delivery_findings())
         progress.add_findings(_missing_findings(progress.missing_numbers))
+        progress.add_findings(_bucket_findings(user_buckets, delivery.n_buckets))
         return _commit(progress, lake)
 
 
@@ -301,6 +302,22 @@ def _missing_findings(missing_numbers: Counter[str]) -> list[FailedExpectation]:
             f"{n_missing:,} values such as NULL, NaN or a dash are missing numbers",
         )
         for column_name, n_missing in sorted(missing_numbers.items())
+    ]
+
+
+def _bucket_findings(wanted_buckets: int, n_buckets: int) -> list[FailedExpectation]:
+    """A finding if the lake has another number of buckets than the dataset's YAML wants."""
+    if wanted_buckets in (1, n_buckets):
+        return []
+    return [
+        FailedExpectation(
+            f"the events are stored in {wanted_buckets:,} buckets of users",
+            c.USER_ID,
+            Severity.INFO,
+            0,
+            f"the lake has {n_buckets:,}; `chronotope rebucket --buckets {wanted_buckets}` "
+            "migrates it",
+        )
     ]
 
 

@@ -21,6 +21,12 @@ class StudyConfig(BaseModel):
         description="p-value at which a trial is stopped; 0.1 needs 4 folds or more",
     )
     n_startup_folds: int = Field(2, ge=2, description="Folds before a trial may be stopped")
+    min_gain_se: float = Field(
+        1.0,
+        ge=0,
+        description="A trial replaces the settings, which are tried first, only if its mean gain "
+        "over them exceeds this many standard errors of its gains on the folds; 0: any gain",
+    )
     max_retries: int = Field(2, ge=0, description="Retries of a trial whose process died")
     batch: int = Field(
         1,

@@ -8,6 +8,7 @@ resumes a killed one, with the same result as without interruption, because samp
 on finished trials alone.
 """
 
+import itertools
 import json
 import time
 import warnings
@@ -22,7 +23,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import WilcoxonPruner
 from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
-from optuna.trial import FixedTrial, TrialState
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.protocols import Tracker
@@ -36,6 +37,7 @@ from chronotope.tuning.trial_batch import (
     TrialContext,
     evaluate_batch,
 )
+from chronotope.tuning.trial_choice import choose_trial, fold_values
 
 
 class ParameterSuggester(Protocol):
@@ -65,7 +67,7 @@ _FIXED_PARAMS = "fixed_params"
 
 @dataclass(frozen=True, slots=True)
 class BestTrial:
-    """The best completed trial.
+    """The completed trial whose parameters are used.
 
     Attributes:
         params: Parameters from the search space.
@@ -106,7 +108,8 @@ def run_study(
 ) -> BestTrial:
     """Search parameters, or resume a killed study.
 
-    The default is tried first, so the result is never worse than it on these folds. One process
+    The default is tried first, so the result is never worse than it on these folds, and another
+    trial replaces it only if it is ahead by more than noise, see ``choose_trial``. One process
     at a time works on a study: a trial in state running at opening belongs to a killed process.
 
     Args:
@@ -138,7 +141,7 @@ def run_study(
                 _seed_sampler(study, config)
                 sampled_trials = _sample_trials(study, search_space, n_trials)
                 _evaluate_trials(study, sampled_trials, context, study_run)
-            best_trial = _best_trial(study, search_space)
+            best_trial = _best_trial(study, search_space, default, config)
             study_run.metrics({"best_value": best_trial.value, "n_trials": _n_finished(study)})
             study_run.params({f"best_{name}": value for name, value in best_trial.params.items()})
     return best_trial
@@ -262,7 +265,9 @@ def _n_finished(study: optuna.Study) -> int:
     return len(study.get_trials(deepcopy=False, states=_FINISHED_STATES))
 
 
-def _best_trial(study: optuna.Study, search_space: SearchSpace) -> BestTrial:
+def _best_trial(
+    study: optuna.Study, search_space: SearchSpace, default: dict[str, Any], config: StudyConfig
+) -> BestTrial:
     completed_trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not completed_trials:
         raise StoreError(
@@ -270,11 +275,15 @@ def _best_trial(study: optuna.Study, search_space: SearchSpace) -> BestTrial:
             received=f"{study.study_name}: {len(study.get_trials(deepcopy=False))} trials",
             way_out="Give more time, or check that the objective is finite",
         )
-    best_trial = study.best_trial
+    best_trial = choose_trial(completed_trials, _default_trial(study, default), config.min_gain_se)
     params = search_space(FixedTrial(best_trial.params, number=best_trial.number))
-    fold_values = tuple(
-        best_trial.intermediate_values[fold] for fold in sorted(best_trial.intermediate_values)
-    )
     finished_trials = study.get_trials(deepcopy=False, states=_FINISHED_STATES)
     n_before = sum(trial.number < best_trial.number for trial in finished_trials)
-    return BestTrial(params, float(best_trial.value or 0.0), n_before, fold_values)
+    return BestTrial(params, float(best_trial.value or 0.0), n_before, fold_values(best_trial))
+
+
+def _default_trial(study: optuna.Study, default: dict[str, Any]) -> FrozenTrial | None:
+    """The completed trial of the default; None if it failed, or the study had another one."""
+    completed_trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    is_default = (trial.system_attrs.get(_FIXED_PARAMS) == default for trial in completed_trials)
+    return next(itertools.compress(completed_trials, is_default), None)

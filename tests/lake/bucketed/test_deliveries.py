@@ -1,5 +1,6 @@
 """Deliveries to a table with buckets: what a table without buckets would hold, in one commit."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,14 @@ def test_an_error_before_the_commit_leaves_no_file(
     with pytest.raises(KeyboardInterrupt):
         deliver(lake, log(10, 20))
     assert sorted(tmp_path.rglob("*.parquet")) == before
+
+
+def test_of_deliveries_at_once_none_is_lost_and_nothing_is_twice(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+
+    def deliver_range(first: int) -> int:
+        return sum(deliver(lake, log(n, n + 10)).inserted for n in range(first, first + 30, 10))
+
+    with ThreadPoolExecutor(3) as threads:
+        n_inserted = sum(threads.map(deliver_range, (0, 5, 15)))
+    assert len(set(ids(lake))) == len(ids(lake)) == n_inserted == 45

@@ -5,7 +5,7 @@ files they were compared with. If another process committed meanwhile, Delta ref
 buckets with other files are compared again, and the commit is repeated.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Final
 from uuid import uuid4
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.dataset as pads
 from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, create_table_with_add_actions
@@ -208,7 +208,7 @@ def _commit_parts(delta_table: DeltaTable | None, delivery: StagedBuckets, parts
             _create_table(delivery, parts, actions)
         else:
             delta_table.create_write_transaction(
-                actions,
+                [*actions],
                 "append",
                 delta_table.schema(),
                 [c.USER_BUCKET],
@@ -240,20 +240,24 @@ def _create_table(delivery: StagedBuckets, parts: _Parts, actions: list[AddActio
 
 def _commit_new_columns(delta_table: DeltaTable, delivery: StagedBuckets, parts: _Parts) -> None:
     """Append rows with columns that the table has not; Delta writes them once more."""
-    target = open_folder(parts.target)
-    new_parts = parts.new_parts()
+    new_parts, schema = parts.new_parts(), _part_schema(delta_table, delivery.schema)
+    # A dataset reads in threads of Arrow: those of Delta, which call the reader, cannot wait.
+    new_rows = pads.dataset(
+        [part.path for part in new_parts],
+        schema=schema,
+        format="parquet",
+        filesystem=open_folder(parts.target),
+    )
+    written_schema = schema.append(bucket_field(delivery.n_buckets))
 
-    def batches() -> Iterable[pa.RecordBatch]:
-        for part in new_parts:
-            with target.open_input_file(part.path) as file, pq.ParquetFile(file) as parquet_file:
-                for batch in parquet_file.iter_batches():
-                    rows = pa.Table.from_batches([batch])
-                    yield from with_buckets(rows, delivery.n_buckets).to_batches()
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in new_rows.to_batches():
+            rows = pa.Table.from_batches([batch])
+            yield from with_buckets(rows, delivery.n_buckets).to_batches()
 
-    schema = _part_schema(delta_table, delivery.schema).append(bucket_field(delivery.n_buckets))
     write_deltalake(
         delta_table,
-        pa.RecordBatchReader.from_batches(schema, batches()),
+        pa.RecordBatchReader.from_batches(written_schema, batches()),
         mode="append",
         schema_mode="merge",
         commit_properties=AT_ONCE,
