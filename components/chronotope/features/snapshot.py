@@ -17,11 +17,11 @@ from chronotope.contracts.user_attributes import UserAttributes
 from chronotope.features.build import (
     CONTENT_AXES,
     CONTENT_VECTORS,
-    TABLES,
     USER_ATTRIBUTES,
     read_verified_meta,
 )
 from chronotope.features.sources import FeaturesConfig
+from chronotope.features.table_files import TABLES
 
 _LOG_INTS: Final = ("user_idx", "item_idx", "utc_offset_min", "place_idx", "session_idx")
 
