@@ -108,7 +108,7 @@ def _log(events_path: Path, config: FeaturesConfig, shared_checksum: str | None)
             reads it into memory.
     """
     context_names = (*config.context, *config.context_table)
-    types: dict[str, npt.DTypeLike] = {name: np.int32 for name in _LOG_INTS}
+    types: dict[str, npt.DTypeLike] = dict.fromkeys(_LOG_INTS, np.int32)
     types |= {"occurred_s": np.int64, "value": np.float32}
     types |= {f"{CONTEXT}{name}": np.float32 for name in context_names}
     readers = {
