@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,7 +38,7 @@ class SharedCheck:
             known_items=None if self.items_path is None else _item_ids(self.items_path),
             accepted_shares=self.accepted_shares,
             batch_profile=self.batch_profile,
-            suite_batch=_suite_batch(self.suite_path, self.suite_path.stat().st_mtime_ns),
+            get_suite=partial(_suite_batch, self.suite_path, self.suite_path.stat().st_mtime_ns),
         )
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -52,6 +53,10 @@ def open_suite(suite_path: Path) -> SuiteBatch:
     return suite, batch_definition(open_context(), suite["name"])
 
 
+def _opened_suite(suite_batch: SuiteBatch) -> SuiteBatch:
+    return suite_batch
+
+
 def check_events(
     suite_path: Path,
     *,
@@ -59,7 +64,7 @@ def check_events(
     known_items: pa.Array | None = None,
     accepted_shares: Mapping[str, float] | None = None,
     batch_profile: BatchProfile | None = None,
-    suite_batch: SuiteBatch | None = None,
+    get_suite: Callable[[], SuiteBatch] | None = None,
 ) -> "EventCheck":
     """Build the check of the event batches of one delivery.
 
@@ -75,12 +80,14 @@ def check_events(
             comparison of event types.
         batch_profile: ``profile_rows`` of the last accepted version; None skips the drift check
             of the complete delivery.
-        suite_batch: The opened suite, if there is one; None opens it, which takes a moment.
+        get_suite: Returns the opened suite when the first batch is checked; None opens it now.
     """
-    suite, gx_batch = suite_batch or open_suite(suite_path)
+    # At once where nobody opens it later, so that a damaged suite is reported before any batch.
+    get_suite = get_suite or partial(_opened_suite, open_suite(suite_path))
     suite_parameters = time_parameters(checked_at)
 
     def evaluate_batch(batch: pa.Table) -> ValidationResult:
+        suite, gx_batch = get_suite()
         expectation_outcomes = expectation_results(
             gx_batch, suite, derive_columns(batch, known_items), suite_parameters
         )

@@ -12,6 +12,7 @@ from chronotope.lake.bucketed.bucket_commit import BucketsChanged, commit_bucket
 from chronotope.lake.bucketed.deliveries import (
     MergeCounts,
     StagedDelivery,
+    new_delivery,
     stage_rows,
     staged_delivery,
     staged_for,
@@ -29,6 +30,7 @@ __all__ = [
     "bucket_uris",
     "commit_buckets",
     "count_buckets",
+    "new_delivery",
     "require_bucket",
     "stage_file",
     "stage_rows",
