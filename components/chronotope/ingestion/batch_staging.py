@@ -20,7 +20,7 @@ from chronotope.contracts.protocols import RowCheck
 from chronotope.contracts.validation_result import FailedExpectation
 from chronotope.ingestion.excluded_rows import ExcludedRows
 from chronotope.ingestion.quarantine_payloads import to_payloads
-from chronotope.lake.bucketed import StagedDelivery
+from chronotope.lake.bucketed import StagedDelivery, extend_delivery
 from chronotope.lake.store_errors import translate_store_errors
 
 SHOWN_ROW_CHARS: Final = 200
@@ -126,7 +126,7 @@ class DeliveryProgress:
             )
             for refused_file in part.refused_files
         ]
-        self.delivery.extend(part.delivery)
+        extend_delivery(self.delivery, part.delivery)
         self.n_read += part.n_read
         self.n_good += part.n_good
         self.n_refused += part.n_refused

@@ -1,7 +1,7 @@
 """Ingestion of a dataset's own source on a task engine.
 
 Tasks over the parts of the source read, normalise, check and stage. The driver adds up what they
-counted, checks the delivery as a whole, and merges it in one commit; tasks over buckets compare ids.
+counted, checks the delivery as a whole, and commits it at once; tasks over buckets compare ids.
 In this process the same tasks run one after the other.
 """
 
@@ -178,9 +178,12 @@ def _raw_part(
     if engine.in_process:
         return RawRows(raw_rows, waiting_lines)
     file_path = _raw_path(folder, part_idx)
-    with translate_store_errors("events"), pa.OSFile(str(file_path), "wb") as sink:
-        with pa.ipc.new_file(sink, raw_rows.schema) as writer:
-            writer.write_table(raw_rows)
+    with (
+        translate_store_errors("events"),
+        pa.OSFile(str(file_path), "wb") as sink,
+        pa.ipc.new_file(sink, raw_rows.schema) as writer,
+    ):
+        writer.write_table(raw_rows)
     return RawRows(file_path, waiting_lines)
 
 

@@ -317,9 +317,7 @@ class Lake:
         return bucket_uris(self._open_bucket(bucket, version), bucket)
 
     def _open_bucket(self, bucket: int, version: int | TableVersion | None) -> DeltaTable:
-        delta_table = self._open("events", version)
-        require_bucket(bucket, count_buckets(delta_table))
-        return delta_table
+        return require_bucket(self._open("events", version), bucket)
 
     def _open(self, table_name: str, version: int | TableVersion | None = None) -> DeltaTable:
         return open_version(self.address(table_name), table_name, version)

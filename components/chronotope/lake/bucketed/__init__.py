@@ -12,6 +12,7 @@ from chronotope.lake.bucketed.bucket_commit import BucketsChanged, commit_bucket
 from chronotope.lake.bucketed.deliveries import (
     MergeCounts,
     StagedDelivery,
+    extend_delivery,
     new_delivery,
     stage_rows,
     staged_delivery,
@@ -30,6 +31,7 @@ __all__ = [
     "bucket_uris",
     "commit_buckets",
     "count_buckets",
+    "extend_delivery",
     "new_delivery",
     "require_bucket",
     "stage_file",

@@ -66,6 +66,26 @@ def stage_rows(delivery: StagedDelivery, event_rows: pa.Table | pads.Dataset) ->
         delivery.add(pa.Table.from_batches([batch]))
 
 
+def extend_delivery(delivery: StagedDelivery, part: StagedDelivery) -> None:
+    """Add the batches of a part that was staged elsewhere, in the order of the source.
+
+    Args:
+        delivery: The delivery.
+        part: A part that was staged for as many buckets.
+
+    Raises:
+        SchemaError: A column has another type than in an earlier batch.
+        TypeError: The part was staged for another kind of table.
+    """
+    if isinstance(delivery, StagedBatch) and isinstance(part, StagedBatch):
+        delivery.extend(part)
+        return
+    if isinstance(delivery, StagedBuckets) and isinstance(part, StagedBuckets):
+        delivery.extend(part)
+        return
+    raise TypeError(f"{type(part).__name__} is no part of a {type(delivery).__name__}")
+
+
 def staged_for(delivery: StagedDelivery, n_buckets: int) -> StagedDelivery:
     """The delivery, staged again if it was staged for another number of buckets.
 
