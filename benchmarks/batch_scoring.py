@@ -75,7 +75,7 @@ def measure(root: Path, dataset: str, n_sample: int) -> Row:
         dataset: Dataset with a champion.
         n_sample: Users to ask for one by one.
     """
-    moment = _after_last_event(root, dataset)
+    moment = after_last_event(root, dataset)
     n_items = load_champion(root, dataset).vocabulary.items.size - 1
     k = min(K, n_items)
     settings = {"root": root, "k": k, "scored_at": moment, "rescore_all": True}
@@ -107,7 +107,13 @@ def _ratio(row: Row, asked: Row) -> float:
     return round(float(row["users_per_cpu_s"]) / float(asked["service_users_per_cpu_s"]), 2)
 
 
-def _after_last_event(root: Path, dataset: str) -> datetime:
+def after_last_event(root: Path, dataset: str) -> datetime:
+    """An hour after the last event of a dataset.
+
+    Args:
+        root: Project root.
+        dataset: Name of the dataset.
+    """
     events = Lake(Workspace(root).lake(dataset)).dataset("events")
     last_event = pc.max(events.to_table(columns=["occurred_at"])["occurred_at"])
     last_s = last_event.cast(pa.int64()).as_py() // 1_000_000
@@ -191,14 +197,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(measure(Path(root), dataset, options.sample)))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        champions = options.champions or [_train_city(Path(scratch))]
+        champions = options.champions or [train_city(Path(scratch))]
         rows = [_measured(champion, options.sample) for champion in champions]
     if options.json:
         write_rows(rows, options.json)
     Console().print(_table(rows))
 
 
-def _train_city(root: Path) -> str:
+def train_city(root: Path) -> str:
+    """Train the simulated city below a root; returns ``ROOT:DATASET``.
+
+    Args:
+        root: Project root.
+    """
     code = "from chronotope.cli.main import run; run()"
     words = ["train", CITY, "--config", "conf/training/quick.yaml", "--root", str(root), "--json"]
     command = [sys.executable, "-c", code, *words]

@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from chronotope.contracts.errors import ConfigError, NotEnoughData, StoreError, ValidationFailed
 from chronotope.lake import Lake
 from chronotope.runtime.workspace import Workspace
-from chronotope.scoring import score_users as module
 from chronotope.scoring.config import ScoringProgress, ScoringResult
+from chronotope.scoring.prediction_rows import PredictionRows
 from chronotope.scoring.score_users import plan_scoring, score_users
 from chronotope.scoring.staging import scoring_lock
 from tests.inference.hand_made import LAST_S
@@ -214,14 +214,14 @@ def test_rows_that_fail_the_suite_replace_nothing(
 ) -> None:
     score(town)
     before = stored(town)
-    table = module.PredictionRows.table
+    table = PredictionRows.table
 
     def doubled(*args: Any) -> pa.Table:
         rows = table(*args)
         column = rows.schema.get_field_index("probability")
         return rows.set_column(column, "probability", pa.array([2.0] * len(rows)))
 
-    monkeypatch.setattr(module.PredictionRows, "table", doubled)
+    monkeypatch.setattr(PredictionRows, "table", doubled)
     with pytest.raises(ValidationFailed, match=r"a probability lies in \(0, 1\]"):
         score(town, rescore_all=True)
     assert stored(town) == before

@@ -158,14 +158,15 @@ def champion_ages(root: Path, current_time: datetime) -> Iterator[DoctorCheck]:
         current_time: Present time, with a time zone.
     """
     journal_path = Workspace(root).mlruns / "promotions.db"
-    if not journal_path.is_file():
-        return
     from chronotope.lake.listing import list_datasets
     from chronotope.registry.promotion_journal import PromotionJournal
+    from chronotope.runtime.state import state_exists
 
     try:
+        if not state_exists(journal_path):
+            return
         dataset_names = list_datasets(Workspace(root).lakes())
-    except ChronotopeError:  # reported by the check of the lake
+    except ChronotopeError:  # reported by the checks of the stores
         return
     for dataset in dataset_names:
         try:

@@ -46,9 +46,8 @@ def score(
         typer.Option(help="Copy of the table: a .parquet or .csv path, or a SQLAlchemy URL"),
     ] = None,
     sql_table: Annotated[str, typer.Option(help="Table in that database")] = "predictions",
-    root: Annotated[
-        Path, typer.Option(help="Project root; all files are written below it")
-    ] = Path(),
+    engine: Annotated[str, typer.Option(help="local, processes, or ray (RAY_ADDRESS)")] = "local",
+    root: Annotated[Path, typer.Option(help="Project root of all files")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
     dry_run: Annotated[bool, typer.Option(help="Count the users to score; write nothing")] = False,
 ) -> None:
@@ -68,6 +67,7 @@ def score(
         "scored_at": None if moment == "now" else parse_moment(moment).replace(microsecond=0),
         "out": out,
         "sql_table": sql_table,
+        "engine": engine,
     }
     with run_with_progress(f"Scoring the users of {dataset}") as (terminal, bar):
         scoring_config = _config(option_values)

@@ -20,10 +20,10 @@ from chronotope import models
 from chronotope.artifact.catalogue_tables import GROWING_AXES, CatalogueTable
 from chronotope.artifact.history_padding import HISTORY_LENGTHS, format_lengths
 from chronotope.artifact.onnx_recommender import ACTIVITY
-from chronotope.compression import graph_template
 from chronotope.compression.bind_weights import bind_weights
 from chronotope.compression.graph_inputs import batches, input_specs
-from chronotope.compression.graph_template import (
+from chronotope.compression.tracing import graph_template
+from chronotope.compression.tracing.graph_template import (
     Axis,
     GraphSpec,
     HistoryLengths,
@@ -363,9 +363,10 @@ def _tensor_description(spec: TensorSpec) -> list[object]:
 @lru_cache(maxsize=1)
 def _code_digest() -> str:
     """Digest of the source of the networks and of the export."""
-    export_files = Path(graph_template.__file__).parent.glob("export*.py")
+    tracing_files = Path(graph_template.__file__).parent.glob("*.py")
+    export_files = Path(__file__).parent.glob("export*.py")
     model_files = Path(models.__file__).parent.rglob("*.py")
     content_digest = hashlib.sha256()
-    for source_path in sorted([*model_files, *export_files, Path(graph_template.__file__)]):
+    for source_path in sorted([*model_files, *export_files, *tracing_files]):
         content_digest.update(source_path.name.encode() + source_path.read_bytes())
     return content_digest.hexdigest()

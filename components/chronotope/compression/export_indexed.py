@@ -11,8 +11,8 @@ from chronotope.artifact.residuals import Residuals
 from chronotope.compression.build_index import IndexConfig, build_index
 from chronotope.compression.export import NetworkGraph, export_module, graph_spec
 from chronotope.compression.graph_inputs import batches, input_specs
-from chronotope.compression.graph_template import BATCH, HISTORY, GraphSpec, TensorSpec
 from chronotope.compression.networks import DistillationQueries
+from chronotope.compression.tracing.graph_template import BATCH, HISTORY, GraphSpec, TensorSpec
 from chronotope.contracts.event_log import Catalog, Float32
 from chronotope.models.batch import Batch
 from chronotope.models.factorized import FactorizedNet, FactorizedOutput, item_vectors

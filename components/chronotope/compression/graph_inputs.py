@@ -6,7 +6,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from chronotope.compression.graph_template import BATCH, HISTORY, TensorSpec
+from chronotope.compression.tracing.graph_template import BATCH, HISTORY, TensorSpec
 from chronotope.models.batch import HISTORY_NAMES, INPUT_NAMES, Batch
 from chronotope.models.config import ModelConfig
 

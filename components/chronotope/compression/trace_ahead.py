@@ -20,8 +20,8 @@ from chronotope.compression.export import (
     traced_template,
 )
 from chronotope.compression.export_indexed import query_graph
-from chronotope.compression.graph_template import GraphSpec
 from chronotope.compression.networks import candidate_recipes, make_network
+from chronotope.compression.tracing.graph_template import GraphSpec
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet

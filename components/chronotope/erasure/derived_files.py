@@ -12,6 +12,8 @@ from chronotope.erasure.certificate import StoreErasure
 from chronotope.lake import Lake
 from chronotope.lake.stored_objects import stored_objects
 from chronotope.runtime.durable_files import replacing
+from chronotope.runtime.state import delete_document, document_names, read_document
+from chronotope.runtime.store_urls import state_url
 from chronotope.runtime.workspace import Workspace
 
 _CHUNK_BYTES: Final = 1 << 20
@@ -144,11 +146,24 @@ def remove_pending_deliveries(
     note = f"Those that hold an id of {_MIN_SEARCHED_CHARS} characters or more as a word"
     yield StoreErasure(store=f"data/inbox/{dataset}", n_removed=n_lines, unit="lines", note=note)
     pending_files = list(files_that_name([feedback_dir], user_ids))
+    if state_url():
+        pending_files += _pending_documents(feedback_dir, pattern)
     for path in pending_files:
+        delete_document(path)
         path.unlink(missing_ok=True)
     yield StoreErasure(
         store=f"data/feedback/{dataset}", n_removed=len(pending_files), unit="files", note=note
     )
+
+
+def _pending_documents(feedback_dir: Path, pattern: re.Pattern[bytes] | None) -> list[Path]:
+    """Documents of the feedback in the state database that hold an id."""
+    document_paths = [feedback_dir / name for name in document_names(feedback_dir, ".json")]
+    return [
+        path
+        for path in document_paths
+        if pattern is not None and pattern.search((read_document(path) or "").encode())
+    ]
 
 
 def require_unnamed(workspace: Workspace, lake: Lake, user_ids: Sequence[str]) -> int:

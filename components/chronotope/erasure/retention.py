@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +21,7 @@ from chronotope.lake.erase_rows import count_before, delete_before, forget_versi
 from chronotope.lake.privacy import read_privacy
 from chronotope.runtime.dataset_lock import dataset_lock
 from chronotope.runtime.private_files import private_folder
+from chronotope.runtime.state import StateConnection, purging_deletes
 from chronotope.runtime.workspace import Workspace
 
 MAX_DERIVED_DAYS: Final = 30.0
@@ -160,16 +160,12 @@ def _expire_logs(
         yield StoreErasure(store=store_name, n_removed=n_records, unit="records")
 
 
-def _expire_log(
-    connection: sqlite3.Connection, condition: str, bound: object, dry_run: bool
-) -> int:
+def _expire_log(connection: StateConnection, condition: str, bound: object, dry_run: bool) -> int:
     statement = f"SELECT count(*) FROM {condition}"  # noqa: S608 - ours
     n_records = int(connection.execute(statement, (bound,)).fetchone()[0])
     if n_records and not dry_run:
-        connection.execute("PRAGMA secure_delete = ON")
-        connection.execute(f"DELETE FROM {condition}", (bound,))  # noqa: S608 - ours
-        connection.execute("VACUUM")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with purging_deletes(connection, condition.split()[0]):
+            connection.execute(f"DELETE FROM {condition}", (bound,))  # noqa: S608 - ours
     return n_records
 
 

@@ -7,7 +7,6 @@ and service refuses to start with the new keys.
 """
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +31,14 @@ from chronotope.lake.privacy import LakePrivacy, read_privacy, rotate_user_list,
 from chronotope.lake.table_schemas import ERASED_USERS, OPTED_OUT_USERS
 from chronotope.privacy import PseudonymKeys, is_pseudonym, read_keys, rotated_event_ids
 from chronotope.runtime.dataset_lock import dataset_lock
-from chronotope.runtime.private_files import immediate_transaction
+from chronotope.runtime.state import StateConnection, purging_deletes, write_transaction
 from chronotope.runtime.workspace import Workspace
 
 DIGEST_CHARS: Final = 32
 """Digits of a pseudonym; a digest of another length is of a plain id, which nobody logs."""
+
+_READ_RECORDS: Final = 10_000
+"""Records of a log that are read at a time."""
 
 _TABLES: Final = ("events", "users", PREDICTIONS_TABLE, "quarantine")
 
@@ -223,7 +225,7 @@ def _rotate_exclusions(workspace: Workspace, dataset: str, keys: PseudonymKeys) 
     with open_log(workspace.interactions(dataset)) as connection:
         if connection is None:
             return
-        with immediate_transaction(connection):
+        with write_transaction(connection):
             connection.execute(EXCLUDED_TABLE)
             digests = connection.execute(
                 "SELECT digest FROM excluded_users WHERE digest_key <> ?", (new_fingerprint,)
@@ -240,21 +242,27 @@ def _rotate_exclusions(workspace: Workspace, dataset: str, keys: PseudonymKeys) 
 
 
 def _rewrite_log(
-    connection: sqlite3.Connection,
+    connection: StateConnection,
     table_name: str,
     column_name: str,
     convert: Callable[[str], str],
 ) -> int:
     """Rewrite one column of a log in one transaction; returns the number of changed records."""
-    connection.execute("PRAGMA secure_delete = ON")
-    connection.create_function("rotated", 1, convert, deterministic=True)
-    with immediate_transaction(connection):
-        n_changed = connection.execute(
-            f"UPDATE {table_name} SET {column_name} = rotated({column_name}) "  # noqa: S608 - ours
-            f"WHERE rotated({column_name}) <> {column_name}"
-        ).rowcount
-    connection.execute("VACUUM")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    query = (
+        f"SELECT seq, {column_name} FROM {table_name} "  # noqa: S608 - ours
+        "WHERE seq > ? ORDER BY seq LIMIT ?"
+    )
+    statement = f"UPDATE {table_name} SET {column_name} = ? WHERE seq = ?"  # noqa: S608 - ours
+    n_changed, last_position = 0, 0
+    with purging_deletes(connection, table_name), write_transaction(connection):
+        while records := connection.execute(query, (last_position, _READ_RECORDS)).fetchall():
+            rotated_rows = [
+                (rotated, position)
+                for position, content in records
+                if (rotated := convert(content)) != content
+            ]
+            connection.executemany(statement, rotated_rows)
+            n_changed, last_position = n_changed + len(rotated_rows), records[-1][0]
     return n_changed
 
 

@@ -3,6 +3,7 @@
 Counting them is cheap, so they follow the log while other priors wait for a training.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -32,6 +33,59 @@ MIN_USERS_LEFT: Final = 0.02
 Integers = npt.NDArray[np.integer]
 
 
+@dataclass(frozen=True, slots=True)
+class ActivitySums:
+    """Counts of some users' events before a moment.
+
+    Attributes:
+        events: Events of each item in each window, shape (len(WINDOWS_DAYS), n_items).
+        first_events: First events in each window, shape (len(WINDOWS_DAYS), n_items).
+        n_users: First events at any time, shape (n_items,).
+        n_active: Users with an event in the last ``ACTIVE_DAYS``.
+        first_s: UTC seconds of the first event of each item, shape (n_items,).
+    """
+
+    events: npt.NDArray[np.int64]
+    first_events: npt.NDArray[np.int64]
+    n_users: npt.NDArray[np.int64]
+    n_active: int
+    first_s: npt.NDArray[np.int64]
+
+    def __add__(self, other: "ActivitySums") -> "ActivitySums":
+        """Counts of both groups of users, which have no user in common."""
+        return ActivitySums(
+            self.events + other.events,
+            self.first_events + other.first_events,
+            self.n_users + other.n_users,
+            self.n_active + other.n_active,
+            np.minimum(self.first_s, other.first_s),
+        )
+
+    def rows(self, item_category: Integers, moment_s: int) -> Float32:
+        """Inputs of the graph, shape (len(ACTIVITY_NAMES), n_items).
+
+        Rows of events are log(1 + 2 x), ``users_left`` is the log of the share of active users who
+        never had the item, ``category_events`` the log of the events of the item's category in
+        the longest window, ``age`` log(1 + weeks since the first event).
+
+        Args:
+            item_category: Category of each item, shape (n_items,).
+            moment_s: UTC seconds of the moment.
+        """
+        category_events = np.bincount(
+            item_category, self.events[-1], int(item_category.max(initial=0)) + 1
+        )
+        rows = [
+            *np.log1p(2.0 * self.events),
+            *np.log1p(2.0 * self.first_events),
+            np.log1p(2.0 * self.n_users),
+            np.log(np.maximum(1.0 - self.n_users / max(1, self.n_active), MIN_USERS_LEFT)),
+            np.log1p(category_events)[item_category],
+            np.log1p(np.maximum(moment_s - self.first_s, 0) / (7.0 * DAY_S)),
+        ]
+        return np.stack(rows).astype(np.float32)
+
+
 class ActivityCounter:
     """Live counts of a log at any moment: events in time order, read in windows."""
 
@@ -59,32 +113,27 @@ class ActivityCounter:
         np.minimum.at(self._first_s, item_idx, occurred_s)
 
     def at(self, moment_s: int) -> Float32:
-        """Counts of each item, shape (len(ACTIVITY_NAMES), n_items).
+        """Counts of each item, shape (len(ACTIVITY_NAMES), n_items); see ``ActivitySums.rows``.
 
-        Rows of events are log(1 + 2 x), ``users_left`` is the log of the share of active users who
-        never had the item, ``category_events`` the log of the events of the item's category in
-        the longest window, ``age`` log(1 + weeks since the first event).
+        Args:
+            moment_s: UTC seconds; events from then on are not counted.
+        """
+        return self.sums_at(moment_s).rows(self._category, moment_s)
+
+    def sums_at(self, moment_s: int) -> "ActivitySums":
+        """Counts of each item as sums, which add up over disjoint groups of users.
 
         Args:
             moment_s: UTC seconds; events from then on are not counted.
         """
         windows = [self._window(moment_s, days) for days in WINDOWS_DAYS]
-        n_users = self._count(self._window(moment_s, None), first_only=True)
-        n_active = max(1, len(np.unique(self._user[self._window(moment_s, ACTIVE_DAYS)])))
-        category_events = np.bincount(
-            self._category[self._item[windows[-1]]],
-            minlength=int(self._category.max(initial=0)) + 1,
+        return ActivitySums(
+            np.stack([self._count(window) for window in windows]),
+            np.stack([self._count(window, first_only=True) for window in windows]),
+            self._count(self._window(moment_s, None), first_only=True),
+            len(np.unique(self._user[self._window(moment_s, ACTIVE_DAYS)])),
+            self._first_s,
         )
-        age_s = np.maximum(moment_s - self._first_s, 0)
-        rows = [
-            *(np.log1p(2.0 * self._count(window)) for window in windows),
-            *(np.log1p(2.0 * self._count(window, first_only=True)) for window in windows),
-            np.log1p(2.0 * n_users),
-            np.log(np.maximum(1.0 - n_users / n_active, MIN_USERS_LEFT)),
-            np.log1p(category_events)[self._category],
-            np.log1p(age_s / (7.0 * DAY_S)),
-        ]
-        return np.stack(rows).astype(np.float32)
 
     def _window(self, moment_s: int, days: int | None) -> slice:
         """Events of the days before a moment; None: all events before it."""

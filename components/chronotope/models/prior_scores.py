@@ -7,7 +7,7 @@ from torch import Tensor
 
 from chronotope.models.batch import Batch
 from chronotope.models.item_tables import CLOSENESS, CandidateView, ItemTables, closeness
-from chronotope.models.priors import N_HOUR_BINS, Priors, request_hour_bin
+from chronotope.models.priors import Priors, request_hour_weights
 
 N_LATEST = 8
 """Events of the history whose neighbours are looked up."""
@@ -74,9 +74,7 @@ def prior_parts(
     """
     named_weights = _weights_by_name(weights.prior_weights)
     last_item = batch.item_idx[:, -1]
-    hour_one_hot = torch.nn.functional.one_hot(
-        request_hour_bin(batch), N_HOUR_BINS
-    ).float()  # (B, N_HOUR_BINS)
+    hour_one_hot = request_hour_weights(batch)  # (B, N_HOUR_BINS)
     category_counts = _log_counts(
         batch, item_tables.category, priors.next_category.shape[0], weights.event_weights
     )  # (B, n_categories)

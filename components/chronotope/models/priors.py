@@ -220,6 +220,13 @@ def request_hour_bin(batch: Batch) -> Tensor:
     )
 
 
+def request_hour_weights(batch: Batch) -> Tensor:
+    """1 in the bin of the request and 0 in the others, float32, shape (B, N_HOUR_BINS)."""
+    # compared rather than ``one_hot``, which the exporter would have to decompose
+    bins = torch.arange(N_HOUR_BINS, device=batch.request_s.device)
+    return (request_hour_bin(batch)[:, None] == bins).float()
+
+
 def _hour_profile(log: EventLog, group: np.ndarray, n: int) -> Tensor:
     """Log of the smoothed lift of each group in each hour bin, shape (N_HOUR_BINS, n)."""
     instant, offset = torch.tensor(log.occurred_s), torch.tensor(log.utc_offset_min).long()

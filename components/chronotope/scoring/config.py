@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from chronotope.datasets.loading import CONF_DIR
 from chronotope.runtime.allowed_paths import AllowedPath
+from chronotope.runtime.engine import EngineConfig
 
 
 class ScoringConfig(BaseModel):
@@ -61,6 +62,11 @@ class ScoringConfig(BaseModel):
     )
     batch_users: int = Field(
         64, ge=1, le=4_096, description="Users in one run of the model, fewer for a large catalogue"
+    )
+    engine: EngineConfig = Field(
+        EngineConfig(),
+        description="Where blocks are scored: local, in this process; processes, in worker "
+        "processes on this machine; ray, on a Ray cluster. The rows are the same",
     )
 
 

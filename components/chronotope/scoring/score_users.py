@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from chronotope.inference.request import RecommendOptions
 from chronotope.lake.prediction_table import replace_predictions, scored_users
 from chronotope.registry.champion import Champion, load_champion, require_dataset
 from chronotope.runtime.workspace import Workspace
-from chronotope.scoring.batch_scorer import BatchScorer
 from chronotope.scoring.config import ScoringConfig, ScoringResult
 from chronotope.scoring.export import ExportTarget, parse_target
 from chronotope.scoring.exported_rows import exported_rows
-from chronotope.scoring.prediction_rows import PredictionRows, RowOrigin
-from chronotope.scoring.progress import ProgressListener, ProgressReporter
+from chronotope.scoring.prediction_rows import RowOrigin
+from chronotope.scoring.progress import ProgressListener
+from chronotope.scoring.score_blocks import score_blocks
 from chronotope.scoring.source import ScoringSource, open_source
 from chronotope.scoring.staging import StagedScoring, scoring_lock
 from chronotope.scoring.user_selection import (
@@ -59,7 +58,10 @@ def score_users(
     require_dataset(config.root, dataset)
     target = _checked_target(config)
     dataset_dir = Workspace(config.root).scoring(dataset)
-    with scoring_lock(dataset_dir, dataset), open_source(dataset, config, load) as source:
+    with (
+        scoring_lock(dataset_dir, dataset),
+        open_source(dataset, config, load, by_bucket=True) as source,
+    ):
         result, listed = _score(source, dataset, config, dataset_dir, on_progress)
         if target is not None:
             n_rows = target.write(exported_rows(source.lake, listed))
@@ -85,7 +87,7 @@ def plan_scoring(
     """
     require_dataset(config.root, dataset)
     _checked_target(config)
-    with open_source(dataset, config, load) as source:
+    with open_source(dataset, config, load, by_bucket=True) as source:
         _, selection = _select(source, config)
         moment = config.scored_at or datetime.now(UTC).replace(microsecond=0)
         return _selection_result(source, dataset, selection, moment)
@@ -122,7 +124,7 @@ def _score(
     origin = RowOrigin(
         staged.plan.scored_at, source.champion.version, str(source.data_version), key
     )
-    progress = _score_blocks(source, config, selection, staged, origin, on_progress)
+    progress = score_blocks(source, config, selection, staged, origin, on_progress)
     table_version = _commit(source, config, selection, staged, origin)
     staged.remove()
     result = _selection_result(source, dataset, selection, staged.plan.scored_at).model_copy(
@@ -142,11 +144,11 @@ def _select(source: ScoringSource, config: ScoringConfig) -> tuple[str, UserSele
         source.lake,
         source.data_version.events,
         source.live_users,
-        lambda user_id: source.read_state(user_id).log_position,
+        lambda user_id: source.logged_events(user_id)[-1].seq,
         source.stored_users.is_excluded,
     )
     present, stored_id = scored_users(source.lake), source.stored_users.stored_id
-    return key, select_users(log_users, present, key, config, stored_id)
+    return key, select_users(log_users, present, key, config, stored_id, source.n_buckets)
 
 
 def _selection_result(
@@ -167,38 +169,6 @@ def _selection_result(
         users_per_s=0.0,
         seconds=0.0,
     )
-
-
-def _score_blocks(
-    source: ScoringSource,
-    config: ScoringConfig,
-    selection: UserSelection,
-    staged: StagedScoring,
-    origin: RowOrigin,
-    on_progress: ProgressListener,
-) -> ProgressReporter:
-    """Score the blocks that are not stored yet."""
-    scorer = BatchScorer.within_memory(
-        source.loaded_champion,
-        source.read_state,
-        RecommendOptions(k=config.k, exclude_seen=config.new_only),
-        origin.scored_at,
-        config.batch_users,
-        source.levels,
-        tail_exposure=config.tail_exposure,
-    )
-    row_builder, user_ids = PredictionRows(source.loaded_champion, origin), selection.ids
-    missing = staged.missing_blocks()
-    n_missing = sum(len(user_ids[staged.plan.block_rows(block)]) for block in missing)
-    progress = ProgressReporter(len(user_ids), len(user_ids) - n_missing, on_progress)
-    progress.report()
-    for block in missing:
-        rows = staged.plan.block_rows(block)
-        block_ids: list[str] = user_ids[rows].to_pylist()
-        predictions = scorer.predict(block_ids, on_batch=progress.add)
-        staged.store(block, row_builder.table(block_ids, selection.digests[rows], predictions))
-    progress.report()
-    return progress
 
 
 def _commit(

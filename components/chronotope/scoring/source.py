@@ -16,12 +16,13 @@ from chronotope.lake.privacy import StoredUsers, read_stored_users
 from chronotope.lake.version_poller import VersionPoller
 from chronotope.privacy import PrivacySettings
 from chronotope.registry.champion import Champion
+from chronotope.runtime.state import state_exists
 from chronotope.runtime.workspace import Workspace
 from chronotope.scoring.config import ScoringConfig
 from chronotope.serving.model.loaded import LoadedChampion, read_data_version
 from chronotope.serving.settings import ServeSettings
 from chronotope.serving.state.event_store import EventStore
-from chronotope.serving.state.live_state import LiveState, UserState, build_user_state
+from chronotope.serving.state.live_state import LiveState, LoggedEvent, UserState, build_user_state
 from chronotope.serving.state.lru_cache import LruCache
 
 
@@ -33,7 +34,7 @@ class ScoringSource:
         lake: The dataset's lake.
         loaded_champion: Champion over the events of the lake.
         data_version: Versions of the tables.
-        read_state: State of a user by id, posted events included.
+        logged_events: Events of a user in the interaction log, by id.
         live_users: Users with posted events that may be missing in the lake.
         levels: Of low end, median and high end of the time, shape (3,).
         stored_users: Pseudonyms of the ids that callers use, and who is excluded.
@@ -42,7 +43,7 @@ class ScoringSource:
     lake: Lake
     loaded_champion: LoadedChampion
     data_version: DataVersion
-    read_state: Callable[[str], UserState]
+    logged_events: Callable[[str], list[LoggedEvent]]
     live_users: frozenset[str]
     levels: Float64
     stored_users: StoredUsers = field(default_factory=lambda: StoredUsers(PrivacySettings()))
@@ -52,10 +53,27 @@ class ScoringSource:
         """The champion."""
         return self.loaded_champion.champion
 
+    @property
+    def n_buckets(self) -> int:
+        """Number of buckets of users of the events."""
+        return self.lake.n_buckets(self.data_version.events)
+
+    def read_state(self, user_id: str) -> UserState:
+        """State of a user, posted events included.
+
+        Args:
+            user_id: Stored id.
+        """
+        return build_user_state(user_id, self.logged_events(user_id), self.loaded_champion)
+
 
 @contextmanager
 def open_source(
-    dataset: str, config: ScoringConfig, load: Callable[[Path, str], Champion]
+    dataset: str,
+    config: ScoringConfig,
+    load: Callable[[Path, str], Champion],
+    *,
+    by_bucket: bool = False,
 ) -> Iterator[ScoringSource]:
     """Champion, events and posted events, all as the service reads them.
 
@@ -63,6 +81,8 @@ def open_source(
         dataset: Name of the dataset.
         config: Project root and length of the lists.
         load: Loader of the champion.
+        by_bucket: Whether the events in memory are those of the first bucket of users, if the
+            lake has several.
 
     Raises:
         ConfigError: k exceeds the catalogue, or the keys of the pseudonyms are missing.
@@ -81,8 +101,10 @@ def open_source(
         )
     data_version = read_data_version(VersionPoller(lake))
     anomalous_events = AnomalousEvents.of_labels(read_event_labels(workspace.event_labels(dataset)))
-    event_store = EventStore.read(lake, anomalous_events.event_ids)
-    # events may have been added since the version was read
+    version = lake.table_version(EVENTS)
+    bucket = 0 if by_bucket and lake.n_buckets(version) > 1 else None
+    event_store = EventStore.read(lake, anomalous_events.event_ids, version, bucket)
+    # events may have been added since the versions were read
     tables = (pair for pair in data_version.tables if pair[0] != EVENTS)
     data_version = DataVersion(((EVENTS, event_store.version), *tables))
     with ExitStack() as exit_stack:
@@ -105,12 +127,12 @@ def _source(
     workspace = Workspace(config.root)
     levels = forecast_levels(workspace, dataset, loaded_champion.champion.version)
     log_path = workspace.interactions(dataset)
-    if not log_path.exists():
+    if not state_exists(log_path):
         return ScoringSource(
             lake,
             loaded_champion,
             loaded_champion.data_version,
-            lambda user_id: build_user_state(user_id, [], loaded_champion),
+            lambda _: [],
             frozenset(),
             levels,
         )
@@ -122,7 +144,7 @@ def _source(
         lake,
         loaded_champion,
         loaded_champion.data_version,
-        lambda user_id: live_state.read_state(user_id, loaded_champion),
+        live_state.logged_events,
         live_state.live_users(),
         levels,
     )

@@ -5,7 +5,6 @@ its rows. It holds the plan with the moment of scoring, and one Parquet file for
 block of users. The folder is removed after the commit.
 """
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -24,6 +23,7 @@ from chronotope.contracts.errors import StoreError
 from chronotope.lake.store_errors import translate_store_errors
 from chronotope.runtime.durable_files import read_json, replacing, write_json
 from chronotope.runtime.private_files import private_folder
+from chronotope.runtime.state import SharedLock
 from chronotope.scoring.user_selection import UserSelection
 
 RESUME_WITHIN: Final = timedelta(hours=12)
@@ -39,17 +39,37 @@ class ScoringPlan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     scored_at: AwareDatetime = Field(description="Moment of scoring")
-    n_users: int = Field(description="Users to score")
-    block_users: int = Field(description="Users of a block")
+    bucket_users: tuple[int, ...] = Field(description="Users to score of each bucket of events")
+    block_users: int = Field(description="Maximum users of a block")
 
     @property
-    def n_blocks(self) -> int:
-        """Number of blocks."""
-        return -(-self.n_users // self.block_users)
+    def blocks(self) -> list["UserBlock"]:
+        """All blocks; a block has users of one bucket."""
+        blocks, bucket_start = [], 0
+        for bucket, n_users in enumerate(self.bucket_users):
+            for start in range(0, n_users, self.block_users):
+                end = min(start + self.block_users, n_users)
+                blocks.append(UserBlock(bucket, slice(bucket_start + start, bucket_start + end)))
+            bucket_start += n_users
+        return blocks
 
-    def block_rows(self, block: int) -> slice:
-        """Positions of a block's users."""
-        return slice(block * self.block_users, (block + 1) * self.block_users)
+
+@dataclass(frozen=True, slots=True)
+class UserBlock:
+    """Users that are stored at a time.
+
+    Attributes:
+        bucket: Bucket of the events in which the users are.
+        rows: Their positions among the users to score.
+    """
+
+    bucket: int
+    rows: slice
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return int(self.rows.stop - self.rows.start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +119,9 @@ class StagedScoring:
             private_folder(folder)
             now = datetime.now(UTC).replace(microsecond=0)
             plan = ScoringPlan(
-                scored_at=scored_at or now, n_users=len(selection.ids), block_users=block_users
+                scored_at=scored_at or now,
+                bucket_users=selection.bucket_users,
+                block_users=block_users,
             )
             write_json(folder / _PLAN, plan.model_dump(mode="json"))
         return cls(folder, plan)
@@ -110,7 +132,7 @@ class StagedScoring:
 
     def block_paths(self) -> list[Path]:
         """Files of all blocks, in order."""
-        return [self.block_path(block) for block in range(self.plan.n_blocks)]
+        return [self.block_path(block) for block in range(len(self.plan.blocks))]
 
     def missing_blocks(self) -> list[int]:
         """Blocks that are not stored yet, or whose file is damaged."""
@@ -122,20 +144,42 @@ class StagedScoring:
         Raises:
             StoreError: The disk is full, or the folder cannot be written.
         """
-        with (
-            translate_store_errors("predictions"),
-            replacing(self.block_path(block)) as draft_path,
-        ):
-            pq.write_table(rows, draft_path, compression="zstd")
+        write_block(self.block_path(block), rows)
 
     def remove(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def write_block(block_path: Path, rows: pa.Table) -> None:
+    """Write the file of a block; it appears at once, with all its bytes on the disk.
+
+    Args:
+        block_path: The file.
+        rows: Rows of the block.
+
+    Raises:
+        StoreError: The disk is full, or the folder cannot be written.
+    """
+    with translate_store_errors("predictions"), replacing(block_path) as draft_path:
+        draft_path.write_bytes(block_bytes(rows))
+
+
+def block_bytes(rows: pa.Table) -> bytes:
+    """Parquet file of a block, in memory.
+
+    Args:
+        rows: Rows of the block.
+    """
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="zstd")
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
 @contextmanager
 def scoring_lock(dataset_dir: Path, dataset: str) -> Iterator[None]:
-    """Hold the lock of a dataset's scorings; the operating system frees it if the holder dies.
+    """Hold the lock of a dataset's scorings; it is freed if the holder dies.
 
     Args:
         dataset_dir: Folder of the dataset's scorings; created if missing.
@@ -146,16 +190,16 @@ def scoring_lock(dataset_dir: Path, dataset: str) -> Iterator[None]:
     """
     with translate_store_errors("predictions"):
         private_folder(dataset_dir)
-        lock_file = (dataset_dir / _LOCK).open("w")
-    with lock_file:
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        shared_lock = SharedLock(dataset_dir / _LOCK)
+    try:
+        if not shared_lock.try_acquire():
             raise StoreError(
                 f"Another run is scoring the users of {dataset!r}",
                 way_out="Wait until it has finished, or stop it, and run again",
-            ) from None
+            )
         yield
+    finally:
+        shared_lock.release()
 
 
 def _resumable_plan(folder: Path) -> ScoringPlan | None:

@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.data_version import EVENTS, DataVersion, TableVersion
 from chronotope.contracts.errors import NotEnoughData
 from chronotope.contracts.event_log import Int64
 from chronotope.contracts.predictions import HISTORY_DIGEST, SCORING_KEY
+from chronotope.contracts.user_buckets import user_buckets
 from chronotope.inference.recommend import N_PLACES
 from chronotope.lake import Lake
 from chronotope.lake.row_conformance import key_hashes
@@ -53,7 +55,7 @@ class LogUsers:
         log_position: Callable[[str], int],
         is_excluded: Callable[[str], bool] = lambda _: False,
     ) -> Self:
-        """Read the users and digest their events, in one pass over two columns.
+        """Read the users and digest their events, bucket by bucket.
 
         Args:
             lake: The dataset's lake.
@@ -65,28 +67,46 @@ class LogUsers:
         Raises:
             NotEnoughData: The log has no user.
         """
-        batches = lake.dataset(EVENTS, version).to_batches(columns=[c.USER_ID])
-        distinct = [pc.unique(batch.column(0)) for batch in batches]
-        live = pa.array(sorted(live_users), pa.string())
-        ids = pc.unique(pa.chunked_array([*distinct, live], pa.string()))
-        ids = ids.take(pc.sort_indices(ids))
-        excluded_mask = [is_excluded(user_id) for user_id in ids.to_pylist()]
-        if any(excluded_mask):
-            ids = ids.filter(pc.invert(pa.array(excluded_mask)))
-            live = live.filter(pc.is_in(live, value_set=ids))
+        live = pa.array([u for u in sorted(live_users) if not is_excluded(u)], pa.string())
+        live_buckets = user_buckets(live, lake.n_buckets(version))
+        parts = [
+            _bucket_users(
+                lake.bucket_rows(bucket, version),
+                live.filter(pa.array(live_buckets == bucket)),
+                is_excluded,
+            )
+            for bucket in range(lake.n_buckets(version))
+        ]
+        ids = pa.concat_arrays([part_ids for part_ids, _ in parts])
         if not len(ids):
             raise NotEnoughData(
                 "The log has no user to score", way_out="Ingest events first: chronotope ingest"
             )
-        digests = np.zeros(len(ids), np.uint64)
-        for batch in lake.dataset(EVENTS, version).to_batches(columns=[c.USER_ID, c.EVENT_ID]):
-            user_rows = positions(batch.column(0).cast(pa.string()), ids)
-            is_listed = user_rows >= 0
-            hashes = key_hashes(pa.chunked_array([batch.column(1)]))
-            np.add.at(digests, user_rows[is_listed], hashes[is_listed])
+        order = pc.sort_indices(ids)
+        ids = ids.take(order)
+        digests = np.concatenate([part_digests for _, part_digests in parts])[order.to_numpy()]
         for user_id, row in zip(live.to_pylist(), positions(live, ids).tolist(), strict=True):
             digests[row] += np.uint64(log_position(user_id))
         return cls(ids, digests.view(np.int64))
+
+
+def _bucket_users(
+    rows: pads.Dataset, live: pa.StringArray, is_excluded: Callable[[str], bool]
+) -> tuple[pa.StringArray, npt.NDArray[np.uint64]]:
+    """Users of a bucket, those who only posted included, and the digests of their events."""
+    batches = rows.to_batches(columns=[c.USER_ID])
+    distinct = [pc.unique(batch.column(0)).cast(pa.string()) for batch in batches]
+    ids = pc.unique(pa.chunked_array([*distinct, live], pa.string()))
+    excluded_mask = [is_excluded(user_id) for user_id in ids.to_pylist()]
+    if any(excluded_mask):
+        ids = ids.filter(pc.invert(pa.array(excluded_mask)))
+    digests = np.zeros(len(ids), np.uint64)
+    for batch in rows.to_batches(columns=[c.USER_ID, c.EVENT_ID]):
+        user_rows = positions(batch.column(0).cast(pa.string()), ids)
+        is_listed = user_rows >= 0
+        hashes = key_hashes(pa.chunked_array([batch.column(1)]))
+        np.add.at(digests, user_rows[is_listed], hashes[is_listed])
+    return ids, digests
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +114,9 @@ class UserSelection:
     """Users of one scoring.
 
     Attributes:
-        ids: Users to score, sorted.
+        ids: Users to score, by bucket and id.
         digests: Digest of each one's events, shape (n_users,).
+        bucket_users: Number of them in each bucket of the events.
         removed: Users of the present table who are not in the log any more.
         listed: Users of the users file that are in the log; None without a file.
         n_unchanged: Users without news.
@@ -104,6 +125,7 @@ class UserSelection:
 
     ids: pa.StringArray
     digests: Int64
+    bucket_users: tuple[int, ...]
     removed: pa.StringArray
     listed: pa.StringArray | None
     n_unchanged: int
@@ -116,6 +138,7 @@ def select_users(
     scoring_key: str,
     config: ScoringConfig,
     stored_id: Callable[[str], str] = lambda user_id: user_id,
+    n_buckets: int = 1,
 ) -> UserSelection:
     """Choose the users to score.
 
@@ -125,6 +148,7 @@ def select_users(
         scoring_key: Key of this scoring.
         config: Users file, and whether users without news are scored as well.
         stored_id: Id under which a user of the file is stored.
+        n_buckets: Number of buckets of the events.
 
     Raises:
         ConfigError: The users file cannot be used, or has ids that are not in the log.
@@ -142,9 +166,13 @@ def select_users(
         has_news = ~_is_current(ids, digests, present, scoring_key)
     present_ids = present[c.USER_ID].combine_chunks()
     removed = present_ids.filter(pc.invert(pc.is_in(present_ids, value_set=log_users.ids)))
+    ids, digests = ids.filter(pa.array(has_news)), digests[has_news]
+    buckets = user_buckets(ids, n_buckets)
+    order = np.argsort(buckets, kind="stable")
     return UserSelection(
-        ids.filter(pa.array(has_news)),
-        digests[has_news],
+        ids.take(pa.array(order)),
+        digests[order],
+        tuple(np.bincount(buckets, minlength=n_buckets).tolist()),
         removed,
         listed,
         int((~has_news).sum()),

@@ -15,7 +15,8 @@ from typing import Final
 import pyarrow as pa
 
 from chronotope.contracts.schemas import ITEM_CONTEXT
-from chronotope.runtime.private_files import immediate_transaction, private_connection, store_errors
+from chronotope.runtime.private_files import store_errors
+from chronotope.runtime.state import open_state, write_transaction
 
 _SUBJECT: Final = "The log of posted item context"
 _TABLE: Final = """
@@ -73,7 +74,7 @@ class PostedItemContext:
         """
         self.path, self._lock = database_path, Lock()
         with store_errors(_SUBJECT, self.path):
-            self._connection = private_connection(database_path, (_TABLE,))
+            self._connection = open_state(database_path, (_TABLE,))
 
     def append(self, rows: Sequence[PostedContextRow]) -> int:
         """Append rows in one transaction, on the disk when this returns; returns the position.
@@ -99,7 +100,7 @@ class PostedItemContext:
         with (
             self._lock,
             store_errors(_SUBJECT, self.path),
-            immediate_transaction(self._connection),
+            write_transaction(self._connection),
         ):
             self._connection.executemany(_INSERT, values)
         return self.position()

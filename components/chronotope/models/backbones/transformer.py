@@ -31,7 +31,8 @@ class Transformer(nn.Module):
         width = vectors.shape[1]
         vectors = self.time_encoding(vectors, events)
         # Each event attends to its own position, or a history of padding alone would be NaN
-        is_self = torch.eye(width, dtype=torch.bool, device=vectors.device)
+        positions = torch.arange(width, device=vectors.device)
+        is_self = positions[:, None] == positions  # (W, W)
         is_event = (events.is_event > 0)[:, None, :]
         is_visible = (
             is_event & causal_window_mask(width, self.window_len, vectors)

@@ -26,7 +26,7 @@ from chronotope.contracts.event_log import Catalog
 from chronotope.features.activity_counts import ACTIVITY_NAMES
 from chronotope.models.batch import Batch
 from chronotope.models.item_tables import CandidateView
-from chronotope.models.priors import N_HOUR_BINS, request_hour_bin
+from chronotope.models.priors import request_hour_weights
 
 RANK: Final = 16
 """Width of the factors of levels, places and items."""
@@ -121,7 +121,7 @@ class UserHead(nn.Module):
         counted = torch.stack([start, view.popularity, view.popularity_week])
         features = torch.cat([counted, view.activity])  # (F, C)
         fade = self.fade(batch)  # (B, S)
-        hour = nn.functional.one_hot(request_hour_bin(batch), N_HOUR_BINS).float()
+        hour = request_hour_weights(batch)
         item_scores: Tensor = (fade @ self.weights) @ features  # (B, C)
         item_scores = item_scores + (hour * (fade @ self.hour_weights)[:, None]) @ view.by_hour
         user_factors: Tensor = self.user_factors(batch, fade)

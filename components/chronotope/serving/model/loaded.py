@@ -1,15 +1,16 @@
 """Champion loaded for serving: bundle, id maps, item metadata and the encoded event store."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
+from chronotope.artifact.onnx_recommender import OnnxRecommender
 from chronotope.contracts.data_version import EVENTS, DataVersion
 from chronotope.contracts.errors import ArtifactError
-from chronotope.contracts.event_log import Int32, Int64
+from chronotope.contracts.event_log import Float32, Int32, Int64
 from chronotope.contracts.ids import IdMap
 from chronotope.features.context_join import ContextReadings
 from chronotope.inference.history import UserHistory, history_to_queries, items_are_places
@@ -153,6 +154,38 @@ class LoadedChampion:
     def target(self) -> tuple[str, str]:
         """Model and data version that were to be loaded."""
         return self.champion.version, str(self.data_version)
+
+    def with_events(self, event_store: EventStore) -> Self:
+        """The same model over the events of other users; activity counted so far stays.
+
+        Args:
+            event_store: The events.
+        """
+        vocabulary = self.champion.vocabulary
+        item_idx = _encode(event_store.item, vocabulary.items.index(event_store.items))
+        place_idx = _encode(event_store.place, vocabulary.places.index(event_store.places))
+        return replace(
+            self,
+            event_store=event_store,
+            item_idx=item_idx,
+            place_idx=item_idx if self.items_are_places else place_idx,
+        )
+
+    def with_activity(
+        self, request_time: datetime, recent: RecentActivity, live: Float32 | None
+    ) -> Self:
+        """The same model with the activity of all users at a moment, counted elsewhere.
+
+        Args:
+            request_time: The moment.
+            recent: Recent events.
+            live: Counts that the graph reads, shape (n_counts, n_items); None if it reads none.
+        """
+        self._recent_activity.put(utc_midnight(request_time), recent)
+        model = self.champion.model
+        if live is None or not isinstance(model, OnnxRecommender):
+            return self
+        return replace(self, champion=replace(self.champion, model=model.with_activity(live)))
 
     def context_features(
         self, user_history: UserHistory, request_time: datetime

@@ -60,15 +60,23 @@ class EventStore:
     excluded_ids: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, lake: Lake, excluded_ids: frozenset[str] = frozenset()) -> Self:
-        """Read the events of the lake's latest version.
+    def read(
+        cls,
+        lake: Lake,
+        excluded_ids: frozenset[str] = frozenset(),
+        version: TableVersion | None = None,
+        bucket: int | None = None,
+    ) -> Self:
+        """Read the events of a version of the lake.
 
         Args:
             lake: The dataset's lake.
             excluded_ids: Ids of events that are nobody's history.
+            version: Version of the events; None is the latest.
+            bucket: Bucket of users whose events are read; None reads those of all users.
         """
-        version = lake.table_version("events")
-        events = lake.read("events", version, _EVENT_COLUMNS)
+        version = version or lake.table_version("events")
+        events = _read_events(lake, version, bucket)
         if excluded_ids:
             excluded_texts = pa.array(sorted(excluded_ids), pa.string())
             is_excluded = pc.is_in(events[c.EVENT_ID].cast(pa.string()), value_set=excluded_texts)
@@ -129,6 +137,12 @@ class EventStore:
         return RecentActivity.from_events(
             self.user[in_window], item_idx[in_window], n_items, min_users=min_users
         )
+
+
+def _read_events(lake: Lake, version: TableVersion, bucket: int | None) -> pa.Table:
+    if bucket is None:
+        return lake.read("events", version, _EVENT_COLUMNS)
+    return lake.bucket_rows(bucket, version).to_table(columns=list(_EVENT_COLUMNS))
 
 
 def _dictionary_encode(column: pa.ChunkedArray) -> tuple[Int32, pa.StringArray]:

@@ -202,14 +202,13 @@ class LiveState:
         """Ids of the users with events in memory beside the lake's."""
         return frozenset(self._user_events)
 
-    def read_state(self, user_id: str, loaded_champion: LoadedChampion) -> UserState:
-        """State of a user with the events read so far, not cached; for a run over all users.
+    def logged_events(self, user_id: str) -> list[LoggedEvent]:
+        """Events of a user read so far from the log, oldest first; for a run over all users.
 
         Args:
             user_id: External id.
-            loaded_champion: Model whose indices the state uses.
         """
-        return build_user_state(user_id, self._user_events.get(user_id, []), loaded_champion)
+        return list(self._user_events.get(user_id, []))
 
 
 def merge_history(events: list[LiveEvent], loaded_champion: LoadedChampion) -> UserHistory:

@@ -22,6 +22,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
+from chronotope.compression.tracing.convert_program import convert_program
 from chronotope.runtime.garbage import collect_afterwards
 
 if TYPE_CHECKING:
@@ -114,17 +115,8 @@ def trace_template(spec: GraphSpec) -> onnx.ModelProto:
             dynamic_shapes=(tuple(open_sizes.dims(argument) for argument in arguments),),
             strict=False,
         )
-        onnx_program = torch.onnx.export(
-            program,
-            input_names=[argument.name for argument in arguments],
-            output_names=list(spec.output_names),
-            dynamo=True,
-            external_data=False,
-            optimize=False,
-            verbose=False,
-        )
-        if onnx_program is None:
-            raise RuntimeError("torch.onnx.export returned no program")
+        argument_names = [argument.name for argument in arguments]
+        onnx_program = convert_program(program, argument_names, spec.output_names)
         _optimize(onnx_program.model)
         template = onnx_program.model_proto
     if spec.history.has_older:

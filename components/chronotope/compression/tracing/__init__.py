@@ -1,0 +1,1 @@
+"""Tracing of modules as ONNX graphs without their weights."""
