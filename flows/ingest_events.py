@@ -1,6 +1,5 @@
 """Flow ``ingest-events``: ingest a dataset into the lake and build the feature snapshot."""
 
-import hashlib
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -19,26 +18,19 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.content.item_vectors import content_version, dataset_content
-from chronotope.content.labels.used_labels import with_predicted_category
-from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.escaping import markdown_rows, markdown_text
 from chronotope.datasets.files.line_accounting import SourceReport
 from chronotope.datasets.loading import CONF_DIR, load_spec
 from chronotope.datasets.readers import read_context_table, read_items, read_users
 from chronotope.datasets.spec import DatasetSpec
-from chronotope.features.build import build_features
-from chronotope.features.sources import FeaturesConfig
 from chronotope.feedback.label_keys import anomalous_event_ids
 from chronotope.ingestion import NoiseConfig, ingest_table, quarantine_lines
-from chronotope.ingestion.consent import select_events, without_private_columns
 from chronotope.ingestion.part_task import SAMPLE_ROWS
 from chronotope.ingestion.posted_rows import add_posted_rows, read_posted_items
 from chronotope.ingestion.source_batches import delivery_id
 from chronotope.ingestion.source_ingestion import ingest_source
 from chronotope.lake import Lake
-from chronotope.lake.table_schemas import ITEM_CONTEXT_TABLE
 from chronotope.pipelines.ingest_checks import catalog_item_ids, item_context_counts, shared_check
 from chronotope.pipelines.results import (
     EventsSummary,
@@ -47,6 +39,7 @@ from chronotope.pipelines.results import (
     SourceLines,
     TableCounts,
 )
+from chronotope.pipelines.snapshots import build_lake_snapshot
 from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.runtime.engine import EngineConfig, open_engine
 from chronotope.runtime.workspace import Workspace
@@ -88,8 +81,9 @@ class IngestSettings(BaseModel):
     )
     engine: EngineConfig = Field(
         EngineConfig(),
-        description="Engine of the tasks that read, check and store the events; the result is the "
-        "same. ray: on a cluster whose nodes share the project's folder",
+        description="Engine of the tasks that read, check and store the events, and build the "
+        "features of a lake in buckets; the result is the same. ray: on a cluster whose nodes "
+        "share the project's folder",
     )
     noise: NoiseConfig = Field(
         NoiseConfig(), description="Noise filter: events to leave out of the feature snapshot"
@@ -275,58 +269,13 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
 
     Args:
         dataset: Name or YAML file of the dataset.
-        settings: Location of the data, and the noise filter.
+        settings: Location of the data, the noise filter, and the engine for a lake in buckets.
         snapshots_dir: Folder in which the snapshot's folder is created.
     """
     dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
-    optional_names = ("items", "users", "context", "item_labels", ITEM_CONTEXT_TABLE)
-    table_names = ["events", *(name for name in optional_names if event_lake.exists(name))]
-    table_versions = {
-        table_name: event_lake.table_version(table_name) for table_name in table_names
-    }
-    lake_tables = {
-        table_name: event_lake.read(table_name, table_versions[table_name])
-        for table_name in table_names
-        if table_name not in ("events", "item_labels", ITEM_CONTEXT_TABLE)
-    }
-    if "users" in lake_tables:
-        lake_tables["users"] = without_private_columns(lake_tables["users"], dataset_spec.privacy)
-    if "item_labels" in table_versions and "items" in lake_tables:
-        lake_tables["items"] = with_predicted_category(lake_tables["items"], event_lake)
     anomalous_ids = anomalous_event_ids(dataset_spec, Workspace(settings.root))
-    selection = select_events(event_lake, table_versions["events"], settings.noise, anomalous_ids)
-    data_version = str(DataVersion(tuple(table_versions.items())))
-    item_table = lake_tables.get("items")
-    content = dataset_content(dataset_spec, event_lake, item_table)
-    content_key = "" if content is None else f",content={content_version(event_lake)}"
-    content_key += selection.snapshot_key + dataset_spec.privacy.features_key
-    if anomalous_ids:  # new labels make a new snapshot of the same events
-        content_key += f",anomalous={hashlib.sha256(repr(anomalous_ids).encode()).hexdigest()}"
-    built_snapshot = build_features(
-        event_lake.reader("events", table_versions["events"], selection.keep_mask),
-        item_table,
-        config=FeaturesConfig(
-            items_are_places=dataset_spec.items_are_places,
-            context=dataset_spec.known_before,
-            context_table=dataset_spec.context_table_columns,
-            item_context=dataset_spec.item_context_defaults,
-        ),
-        out=snapshots_dir,
-        data_version=f"{data_version},noise={settings.noise.model_dump_json()}{content_key}",
-        readings=lake_tables.get("context"),
-        content=content,
-        users=lake_tables.get("users"),
-        item_context=event_lake.dataset(ITEM_CONTEXT_TABLE, table_versions[ITEM_CONTEXT_TABLE])
-        if ITEM_CONTEXT_TABLE in table_versions
-        else None,
-    )
-    return FeatureSnapshot(
-        path=built_snapshot.path,
-        digest=built_snapshot.digest,
-        data_version=data_version,
-        n_users=built_snapshot.n_users,
-        n_items=built_snapshot.n_items,
-        **asdict(selection.noise),
+    return build_lake_snapshot(
+        dataset_spec, event_lake, settings.noise, anomalous_ids, snapshots_dir, settings.engine
     )
 
 

@@ -140,7 +140,7 @@ STAGES: Final[dict[str, Callable[[StageRun], dict[str, Any]]]] = {
     "batches": batches,
 }
 
-ENGINE_STAGES: Final = frozenset({"ingestion"})
+ENGINE_STAGES: Final = frozenset({"ingestion", "features"})
 """Stages whose tasks run on the engine; the others run in this process."""
 
 
