@@ -17,6 +17,7 @@ import pickle
 import socket
 import struct
 import tempfile
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
@@ -149,9 +150,13 @@ def _run_remote_helper(
         if checkpoint is not None:
             resume_from = Path(scratch) / "resumed.ckpt"
             resume_from.write_bytes(checkpoint)
-        _train_shard(
-            replace(job, checkpoint_dir=Path(scratch), resume_from=resume_from), process_rank
-        )
+        shard_job = replace(job, checkpoint_dir=Path(scratch), resume_from=resume_from)
+        try:
+            _train_shard(shard_job, process_rank)
+        except Exception:
+            # other processes wait for this one until its connections are closed
+            traceback.print_exc()
+            os._exit(1)
 
 
 def _resumed_job(job: TrainingJob, pickled_job: bytes) -> TrainingJob:
