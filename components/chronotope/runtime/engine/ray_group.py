@@ -23,12 +23,14 @@ _POLL_S: Final = 0.2
 class RayGroup:
     """Members of a group, each a worker process with its own processors, spread over the nodes."""
 
-    def __init__(self, config: EngineConfig, n_members: int) -> None:
-        """Start the members, and wait until all of them run.
+    def __init__(self, config: EngineConfig, n_members: int, *, fewer: bool) -> None:
+        """Start the members, and wait until they run.
 
         Args:
             config: Settings of the engine.
             n_members: Number of members.
+            fewer: Whether those will do for whom the cluster has processors. A lost node is
+                listed until the cluster has noticed.
 
         Raises:
             EngineError: A member did not start.
@@ -40,17 +42,28 @@ class RayGroup:
         )
         self._members = [member_class.remote() for _ in range(n_members)]
         self._calls: list[Any] = []
-        try:
-            ray.get(
-                [member.wait_until_ready.remote() for member in self._members], timeout=_READY_S
-            )
-        except (ray.exceptions.RayError, TimeoutError) as error:
+        starts = [member.wait_until_ready.remote() for member in self._members]
+        deadline = time.monotonic() + _READY_S
+        ready: list[Any] = []
+        while len(ready) < n_members and time.monotonic() < deadline:
+            ready, _ = ray.wait(starts, num_returns=n_members, timeout=_POLL_S)
+            if fewer and ready and _n_possible(config) <= len(ready):
+                break
+        n_wanted = 1 if fewer else n_members
+        if len(ready) < n_wanted:
             self.close()
             raise EngineError(
                 "A worker of the group did not start",
-                received=f"{type(error).__name__}: {error}",
+                received=f"{len(ready)} of {n_members} started in {_READY_S:.0f} s",
                 way_out="Check `ray status`, and the memory of the nodes",
-            ) from error
+            )
+        is_ready = [start in set(ready) for start in starts]
+        for member, runs in zip(self._members, is_ready, strict=True):
+            if not runs:
+                ray.kill(member)
+        self._members = [
+            member for member, runs in zip(self._members, is_ready, strict=True) if runs
+        ]
 
     @property
     def n_members(self) -> int:
@@ -62,7 +75,7 @@ class RayGroup:
         """Address of this machine in the cluster."""
         import ray
 
-        return str(ray.util.get_node_ip_address())
+        return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
 
     def start(self, function: Callable[..., None], payload: Any, ranks: Sequence[Any]) -> None:
         """Call a function in every member; returns at once.
@@ -136,21 +149,26 @@ def open_ray_group(config: EngineConfig, n_members: int, *, fewer: bool) -> Iter
     """
     require_ray()
     with ray_connection(config):
-        import ray
-
-        n_cpus = ray.cluster_resources().get("CPU", 0.0)  # type: ignore[no-untyped-call]
-        n_possible = int(n_cpus / config.task_cpus)
+        n_possible = _n_possible(config)
         if n_possible < (1 if fewer else n_members):
             raise ConfigError(
                 "The cluster has too few processors for all processes at once",
-                received=f"{n_cpus:g} processors, {n_members} workers beside this process",
+                received=f"room for {n_possible} workers, {n_members} beside this process needed",
                 way_out="Add nodes, or lower training.n_processes or engine.task_cpus",
             )
-        group = RayGroup(config, min(n_members, n_possible))
+        group = RayGroup(config, min(n_members, n_possible), fewer=fewer)
         try:
             yield group
         finally:
             group.close()
+
+
+def _n_possible(config: EngineConfig) -> int:
+    """Members for whom the nodes have processors."""
+    import ray
+
+    n_cpus = ray.cluster_resources().get("CPU", 0.0)  # type: ignore[no-untyped-call]
+    return int(n_cpus / config.task_cpus)
 
 
 class _GroupMember:
@@ -163,4 +181,5 @@ class _GroupMember:
         """Call the function with the address of this node."""
         import ray
 
-        function(payload, rank, str(ray.util.get_node_ip_address()))
+        address = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+        function(payload, rank, address)
