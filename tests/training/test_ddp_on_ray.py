@@ -26,6 +26,7 @@ def cluster() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         # a busy machine that trains must not look like a lost node
         patch.setenv("RAY_health_check_failure_threshold", "20")
+        patch.setenv("RAY_worker_niceness", "0")  # others would take all of the processor
         with two_nodes() as (cluster, _):
             yield cluster
 

@@ -218,7 +218,7 @@ def _merge_equal_tables(graph: onnx.GraphProto, apart: Container[str]) -> None:
         else:
             replaced_names[table.name] = first_name
     del graph.initializer[:]
-    graph.initializer.extend(unique_tables)
+    append_tensors(graph, unique_tables)
     for node in graph.node:
         for input_idx, input_name in enumerate(node.input):
             node.input[input_idx] = replaced_names.get(input_name, input_name)
