@@ -1,12 +1,12 @@
 """Flow ``ingest-events``: ingest a dataset into the lake and build the feature snapshot."""
 
-import hashlib
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import pyarrow as pa
 from prefect import flow, task
 from prefect.artifacts import (
     create_link_artifact,
@@ -18,31 +18,20 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.content.item_vectors import content_version, dataset_content
-from chronotope.content.labels.used_labels import with_predicted_category
-from chronotope.contracts.data_version import DataVersion
 from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.escaping import markdown_rows, markdown_text
 from chronotope.datasets.files.line_accounting import SourceReport
 from chronotope.datasets.loading import CONF_DIR, load_spec
 from chronotope.datasets.readers import read_context_table, read_items, read_users
 from chronotope.datasets.spec import DatasetSpec
-from chronotope.features.build import build_features
-from chronotope.features.sources import FeaturesConfig
 from chronotope.feedback.label_keys import anomalous_event_ids
-from chronotope.ingestion import (
-    IngestBatch,
-    NoiseConfig,
-    ingest,
-    ingest_table,
-    quarantine_lines,
-)
-from chronotope.ingestion.consent import select_events, without_private_columns
+from chronotope.ingestion import NoiseConfig, ingest_table, quarantine_lines
+from chronotope.ingestion.part_task import SAMPLE_ROWS
 from chronotope.ingestion.posted_rows import add_posted_rows, read_posted_items
-from chronotope.ingestion.source_batches import delivery_id, read_batches
+from chronotope.ingestion.source_batches import delivery_id
+from chronotope.ingestion.source_ingestion import ingest_source
 from chronotope.lake import Lake
-from chronotope.lake.table_schemas import ITEM_CONTEXT_TABLE
-from chronotope.pipelines.ingest_checks import batch_check, catalog_item_ids, item_context_counts
+from chronotope.pipelines.ingest_checks import catalog_item_ids, item_context_counts, shared_check
 from chronotope.pipelines.results import (
     EventsSummary,
     FeatureSnapshot,
@@ -50,7 +39,9 @@ from chronotope.pipelines.results import (
     SourceLines,
     TableCounts,
 )
+from chronotope.pipelines.snapshots import build_lake_snapshot
 from chronotope.runtime.allowed_paths import AllowedPath
+from chronotope.runtime.engine import EngineConfig, open_engine
 from chronotope.runtime.workspace import Workspace
 from chronotope.validation import (
     build_docs,
@@ -62,9 +53,6 @@ from flows.classify_items import classify_new_items
 from flows.embed_items import EmbedSettings, embed_content, has_content
 from flows.ingest_counts import no_events_stored, row_counts
 from flows.privacy.private_lake import open_private_lake
-
-_DOCS_ROWS: Final = 10_000
-"""Number of rows shown in the data docs; the validation itself covers all rows."""
 
 _INSTALLED_DIR: Final = Path(__file__).parents[1]
 """Parent folder of the packages flows and expectations: the checkout, or site-packages."""
@@ -90,6 +78,12 @@ class IngestSettings(BaseModel):
     )
     data_docs: bool = Field(
         True, description="Build data docs of the first 10,000 rows, which takes about a second"
+    )
+    engine: EngineConfig = Field(
+        EngineConfig(),
+        description="Engine of the tasks that read, check and store the events, and build the "
+        "features of a lake in buckets; the result is the same. ray: on a cluster whose nodes "
+        "share the project's folder",
     )
     noise: NoiseConfig = Field(
         NoiseConfig(), description="Noise filter: events to leave out of the feature snapshot"
@@ -232,18 +226,20 @@ def write_events(dataset: str, settings: IngestSettings) -> EventsSummary:
     """
     dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
     source_report = SourceReport()
-    ingest_batches = read_batches(dataset_spec, settings.batch_rows, source_report)
     docs_dir = (settings.root / "data" / "docs" / dataset_spec.name).resolve()
-    ingest_report = ingest(
-        _with_data_docs(ingest_batches, event_lake, settings, docs_dir)
-        if settings.data_docs
-        else ingest_batches,
-        row_check=batch_check(event_lake, settings.suites_dir),
-        lake=event_lake,
-        run_id=delivery_id(dataset_spec),
-        source=dataset_spec.name,
-        user_buckets=dataset_spec.user_buckets,
-    )
+    with open_engine(settings.engine) as engine:
+        ingest_report = ingest_source(
+            dataset_spec,
+            lake=event_lake,
+            engine=engine,
+            prepare_check=partial(shared_check, event_lake, settings.suites_dir),
+            batch_rows=settings.batch_rows,
+            source_report=source_report,
+            shared_dir=None if engine.in_process else Workspace(settings.root).staging(),
+            on_sample=partial(_build_docs, event_lake, settings, docs_dir)
+            if settings.data_docs
+            else None,
+        )
     if ingest_report.version is None:
         raise no_events_stored(ingest_report)
     return EventsSummary(
@@ -273,58 +269,13 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
 
     Args:
         dataset: Name or YAML file of the dataset.
-        settings: Location of the data, and the noise filter.
+        settings: Location of the data, the noise filter, and the engine for a lake in buckets.
         snapshots_dir: Folder in which the snapshot's folder is created.
     """
     dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
-    optional_names = ("items", "users", "context", "item_labels", ITEM_CONTEXT_TABLE)
-    table_names = ["events", *(name for name in optional_names if event_lake.exists(name))]
-    table_versions = {
-        table_name: event_lake.table_version(table_name) for table_name in table_names
-    }
-    lake_tables = {
-        table_name: event_lake.read(table_name, table_versions[table_name])
-        for table_name in table_names
-        if table_name not in ("events", "item_labels", ITEM_CONTEXT_TABLE)
-    }
-    if "users" in lake_tables:
-        lake_tables["users"] = without_private_columns(lake_tables["users"], dataset_spec.privacy)
-    if "item_labels" in table_versions and "items" in lake_tables:
-        lake_tables["items"] = with_predicted_category(lake_tables["items"], event_lake)
     anomalous_ids = anomalous_event_ids(dataset_spec, Workspace(settings.root))
-    selection = select_events(event_lake, table_versions["events"], settings.noise, anomalous_ids)
-    data_version = str(DataVersion(tuple(table_versions.items())))
-    item_table = lake_tables.get("items")
-    content = dataset_content(dataset_spec, event_lake, item_table)
-    content_key = "" if content is None else f",content={content_version(event_lake)}"
-    content_key += selection.snapshot_key + dataset_spec.privacy.features_key
-    if anomalous_ids:  # new labels make a new snapshot of the same events
-        content_key += f",anomalous={hashlib.sha256(repr(anomalous_ids).encode()).hexdigest()}"
-    built_snapshot = build_features(
-        event_lake.reader("events", table_versions["events"], selection.keep_mask),
-        item_table,
-        config=FeaturesConfig(
-            items_are_places=dataset_spec.items_are_places,
-            context=dataset_spec.known_before,
-            context_table=dataset_spec.context_table_columns,
-            item_context=dataset_spec.item_context_defaults,
-        ),
-        out=snapshots_dir,
-        data_version=f"{data_version},noise={settings.noise.model_dump_json()}{content_key}",
-        readings=lake_tables.get("context"),
-        content=content,
-        users=lake_tables.get("users"),
-        item_context=event_lake.dataset(ITEM_CONTEXT_TABLE, table_versions[ITEM_CONTEXT_TABLE])
-        if ITEM_CONTEXT_TABLE in table_versions
-        else None,
-    )
-    return FeatureSnapshot(
-        path=built_snapshot.path,
-        digest=built_snapshot.digest,
-        data_version=data_version,
-        n_users=built_snapshot.n_users,
-        n_items=built_snapshot.n_items,
-        **asdict(selection.noise),
+    return build_lake_snapshot(
+        dataset_spec, event_lake, settings.noise, anomalous_ids, snapshots_dir, settings.engine
     )
 
 
@@ -354,7 +305,7 @@ def publish_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapsh
         key=f"{artifact_key}-findings",
     )
     if event_summary.data_docs_url:
-        docs_description = f"Validation results of the first {_DOCS_ROWS:,} rows of the delivery"
+        docs_description = f"Validation results of the first {SAMPLE_ROWS:,} rows of the delivery"
         create_link_artifact(
             event_summary.data_docs_url, key=f"{artifact_key}-docs", description=docs_description
         )
@@ -365,20 +316,14 @@ def _load_spec_and_lake(dataset: str, settings: IngestSettings) -> tuple[Dataset
     return dataset_spec, open_private_lake(dataset_spec, settings.root)
 
 
-def _with_data_docs(
-    ingest_batches: Iterable[IngestBatch],
-    event_lake: Lake,
-    settings: IngestSettings,
-    docs_dir: Path,
-) -> Iterator[IngestBatch]:
-    """The same batches; data docs of the first one are built before it is yielded."""
-    for batch_idx, ingest_batch in enumerate(ingest_batches):
-        if batch_idx == 0:
-            build_docs(
-                settings.suites_dir / "events.json",
-                ingest_batch.rows.slice(0, _DOCS_ROWS),
-                docs_dir,
-                checked_at=datetime.now(UTC),
-                known_items=catalog_item_ids(event_lake),
-            )
-        yield ingest_batch
+def _build_docs(
+    event_lake: Lake, settings: IngestSettings, docs_dir: Path, first_rows: pa.Table
+) -> None:
+    """Data docs of the first rows of a delivery."""
+    build_docs(
+        settings.suites_dir / "events.json",
+        first_rows.slice(0, SAMPLE_ROWS),
+        docs_dir,
+        checked_at=datetime.now(UTC),
+        known_items=catalog_item_ids(event_lake),
+    )

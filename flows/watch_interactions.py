@@ -21,6 +21,7 @@ from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.intake import watermark_path
 from chronotope.feedback.watermark import read_watermark
 from chronotope.lake.interaction_log import InteractionLog
+from chronotope.runtime.state import state_exists
 from chronotope.runtime.workspace import Workspace
 from flows.anomalies.watch_anomalies import AnomalyWatcher
 
@@ -71,7 +72,7 @@ def n_waiting(dataset: str, root: Path) -> int:
     """
     root_workspace = Workspace(root)
     log_path = root_workspace.interactions(dataset)
-    if not log_path.exists():
+    if not state_exists(log_path):
         return 0
     with closing(InteractionLog(log_path)) as interaction_log:
         feedback_watermark = read_watermark(watermark_path(root_workspace, dataset)).for_log(

@@ -6,8 +6,13 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.postgres import Postgres
 
 PROJECT = Path(__file__).parents[1]
 
@@ -33,7 +38,8 @@ LONGEST_FIRST = (
     "tests/serving/test_slow_clients.py",
     "tests/benchmarks/test_kill_matrix.py",
     "tests/pipelines/test_main_job.py",
-    "tests/behaviour/test_work_pool.py",
+    "tests/docs/test_compose_processes.py",
+    "tests/behaviour/test_separate_roots.py",
     "tests/benchmarks/test_export.py",
     "tests/pipelines/test_compress_indexed.py",
 )
@@ -81,6 +87,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first; the order within a file stays."""
     place = {PROJECT / name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
+@pytest.fixture(scope="session")
+def state_server() -> Iterator["Postgres"]:
+    """One Postgres for all tests of a process that share state through it."""
+    from tests.postgres import postgres
+
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["files", pytest.param("postgres", marks=pytest.mark.slow)])
+def state_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """State in SQLite and files, then in a new database of a server."""
+    from chronotope.runtime.store_urls import STATE_URL
+
+    if request.param == "postgres":
+        server: Postgres = request.getfixturevalue("state_server")
+        monkeypatch.setenv(STATE_URL, server.url(f"state_{token_hex(4)}"))
+    else:
+        monkeypatch.delenv(STATE_URL, raising=False)
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

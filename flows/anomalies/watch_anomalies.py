@@ -9,7 +9,11 @@ from typing import Final
 from prefect.events import emit_event
 
 from chronotope.lake.anomaly_alerts import AnomalyAlerts, StoredAlert
-from chronotope.runtime.durable_files import read_json, write_json
+from chronotope.runtime.state import (
+    read_checked_document,
+    state_exists,
+    write_checked_document,
+)
 from chronotope.runtime.workspace import Workspace
 
 DETECTED: Final = "anomaly.detected"
@@ -73,7 +77,7 @@ class AnomalyWatcher:
 
     def poll(self) -> None:
         """Emit the alerts since the last poll; one may be emitted twice after a kill."""
-        if not self._alerts_path.is_file():
+        if not state_exists(self._alerts_path):
             return
         last_position = self._position()
         with closing(AnomalyAlerts(self._alerts_path)) as anomaly_alerts:
@@ -82,17 +86,15 @@ class AnomalyWatcher:
             if alert.is_alert:
                 self.emit(self.dataset, alert)
         if new_alerts:
-            write_json(self._position_path, {"seq": new_alerts[-1].seq})
+            write_checked_document(self._position_path, {"seq": new_alerts[-1].seq})
 
     def _position(self) -> int:
-        if not self._position_path.is_file():
-            return 0
-        stored_position = read_json(
+        stored_position = read_checked_document(
             self._position_path,
             subject="The position of the emitted alerts",
             way_out=f"Delete {self._position_path}: alerts are emitted again",
         )
-        return int(str(stored_position["seq"]))
+        return 0 if stored_position is None else int(str(stored_position["seq"]))
 
 
 def _iso(utc_s: int) -> str:

@@ -86,6 +86,7 @@ def rows_with(lake_dir: Path, user_id: str) -> list[str]:
     ]
 
 
+@pytest.mark.usefixtures("state_store")
 def test_no_store_holds_the_user_and_all_others_stay(root: Path) -> None:
     workspace = Workspace(root)
     lake_dir = workspace.root / "data" / "lake" / "cafe"

@@ -64,6 +64,7 @@ def assert_expired(root: Path) -> None:
     assert [path.name for path in workspace.features("cafe").iterdir()] == ["young"]
 
 
+@pytest.mark.usefixtures("state_store")
 def test_old_rows_leave_every_store(root: Path) -> None:
     planned = retention.expire_data(root, "cafe", dry_run=True)
     assert planned.n_removed == 3

@@ -122,6 +122,7 @@ def assert_rotated(root: Path) -> None:
     assert not [path for path in files if old_ann in path.read_bytes()]
 
 
+@pytest.mark.usefixtures("state_store")
 def test_every_store_follows_the_new_key(root: Path) -> None:
     planned = rotation.rotate_pseudonyms(root, "cafe", dry_run=True)
     assert planned.stores == ()

@@ -81,6 +81,7 @@ def test_nothing_there_is_nothing_new_and_makes_no_folder(cafe: Cafe, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("state_store")
 def test_log_and_inbox_are_taken_in_once(cafe: Cafe) -> None:
     cafe.log([event("ann", 1), event("bob", 2), {"user_id": "eve"}])
     cafe.log([{"shown": []}], kind="impression")
@@ -119,6 +120,7 @@ def test_another_log_is_read_from_its_beginning(cafe: Cafe) -> None:
     assert n_waiting("cafe", cafe.workspace.root) == 0
 
 
+@pytest.mark.usefixtures("state_store")
 def test_deliveries_are_bounded_and_none_is_skipped(tmp_path: Path) -> None:
     cafe = Cafe(tmp_path, batch_rows=3)
     cafe.log([event("ann", n) for n in range(4)])
@@ -200,6 +202,7 @@ def test_events_of_the_future_are_refused_from_log_and_inbox_alike(cafe: Cafe) -
     assert list(found.reasons) == ["time is neither before 1990 nor in the future"]
 
 
+@pytest.mark.usefixtures("state_store")
 def test_control_characters_and_half_characters_reach_the_quarantine_and_come_back(
     cafe: Cafe,
 ) -> None:

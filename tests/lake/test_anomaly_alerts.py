@@ -3,6 +3,8 @@
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from chronotope.lake.anomaly_alerts import AnomalyAlerts, FlaggedEvent
 
 
@@ -10,6 +12,7 @@ def flagged(key: str, surprise: float) -> FlaggedEvent:
     return FlaggedEvent(key, "ann", "tea", 1_700_000_000, surprise)
 
 
+@pytest.mark.usefixtures("state_store")
 def test_the_limit_counts_alerts_where_only_alerts_are_read(tmp_path: Path) -> None:
     with closing(AnomalyAlerts(tmp_path / "anomalies.db")) as alerts:
         surprises = {"a": 9.0, "b": 8.0, "c": 1.0, "d": 0.5}

@@ -22,6 +22,7 @@ for number in range(100_000):
 """
 
 
+@pytest.mark.usefixtures("state_store")
 def test_the_latest_label_of_an_event_counts(tmp_path: Path) -> None:
     path = tmp_path / "event_labels.db"
     assert read_event_labels(path) == {}

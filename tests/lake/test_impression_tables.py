@@ -14,7 +14,7 @@ T0 = 1_735_718_400  # 2025-01-01T08:00:00Z
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[InteractionLog]:
+def log(tmp_path: Path, state_store: str) -> Iterator[InteractionLog]:
     with closing(InteractionLog(tmp_path / "log.db")) as opened:
         yield opened
 

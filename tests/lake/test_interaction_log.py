@@ -30,7 +30,7 @@ def shown(key: str) -> Interaction:
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[InteractionLog]:
+def log(tmp_path: Path, state_store: str) -> Iterator[InteractionLog]:
     with closing(InteractionLog(Workspace(tmp_path).interactions("cafe"))) as opened:
         yield opened
 
@@ -80,8 +80,9 @@ def test_threads_and_processes_share_it(log: InteractionLog) -> None:
     assert log.count() == 40
 
 
-def test_commits_reach_the_disk(log: InteractionLog) -> None:
-    told = [log.fetch(f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous")]
+def test_commits_reach_the_disk(tmp_path: Path) -> None:
+    with closing(InteractionLog(tmp_path / "log.db")) as log:
+        told = [log.fetch(f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous")]
     assert told == ["wal", 2]  # 2 is FULL
 
 
@@ -113,6 +114,7 @@ def test_what_was_acknowledged_before_a_kill_is_there(tmp_path: Path) -> None:
     assert len(keys) == len(set(keys)) <= len(wanted) + 3
 
 
+@pytest.mark.usefixtures("state_store")
 def test_an_erased_user_is_not_logged_again(tmp_path: Path) -> None:
     """Not even by a service that does not know of the erasure yet."""
     from chronotope.erasure.stored_rows import erase_logged_records

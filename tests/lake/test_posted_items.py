@@ -6,7 +6,9 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,10 +30,12 @@ while True:
 
 
 @pytest.fixture
-def posted_items(tmp_path: Path) -> PostedItems:
-    return PostedItems(tmp_path / "interactions" / "posted_items.db")
+def posted_items(tmp_path: Path) -> Iterator[PostedItems]:
+    with closing(PostedItems(tmp_path / "interactions" / "posted_items.db")) as opened:
+        yield opened
 
 
+@pytest.mark.usefixtures("state_store")
 def test_posts_add_up(posted_items: PostedItems) -> None:
     assert posted_items.append([("a", {"title": "A", "lat": 1.0}), ("b", {})]) == 2
     assert posted_items.append([("a", {"title": "A2"}), ("b", {})]) == 1
@@ -48,15 +52,15 @@ def test_posts_add_up(posted_items: PostedItems) -> None:
     assert [post.item_id for post in posted_items.read(after=2)] == ["a"]
 
 
+@pytest.mark.usefixtures("state_store")
 def test_two_workers_share_the_file(posted_items: PostedItems) -> None:
-    other = PostedItems(posted_items.path)
-    with ThreadPoolExecutor(4) as pool:
+    with closing(PostedItems(posted_items.path)) as other, ThreadPoolExecutor(4) as pool:
         logs = (posted_items, other)
         results = [
             pool.submit(logs[n % 2].append, [(f"i{n // 4}", {"title": "same"})]) for n in range(40)
         ]
         assert sum(result.result() for result in results) == 10  # each item is stored once
-    assert len(other.items()) == len(posted_items.items()) == 10
+        assert len(other.items()) == len(posted_items.items()) == 10
 
 
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chronotope.contracts.event_log import EventLog
 from chronotope.metrics import BASKET_METRICS, evaluate, has_baskets, summarise_metrics, top_items
-from chronotope.metrics.next_basket import basket_ends
+from chronotope.metrics.target_spans import basket_ends
 
 N_ITEMS = 30
 

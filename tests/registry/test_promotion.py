@@ -21,7 +21,7 @@ from chronotope.registry.promotion import (
     rollback,
     set_challenger,
 )
-from chronotope.runtime.store_urls import MLFLOW_URL
+from chronotope.runtime.store_urls import MLFLOW_URL, STATE_URL
 from chronotope.runtime.workspace import audit_folder
 from tests.postgres import postgres
 
@@ -244,6 +244,7 @@ def test_of_two_promoters_one_wins_on_postgres(
 ) -> None:
     with postgres() as server:
         monkeypatch.setenv(MLFLOW_URL, server.url("mlflow"))
+        monkeypatch.setenv(STATE_URL, server.url("state"))
         store = open_store(tmp_path / "mlruns")
         with store.run("training", "fit") as tracker:
             for _ in range(5):
@@ -254,3 +255,4 @@ def test_of_two_promoters_one_wins_on_postgres(
         _assert_one_each(store, _raced(store))
         told = "SELECT version FROM registered_model_aliases WHERE alias = 'champion'"
         assert [(int(current_champion(store, "city") or 0),)] == server.rows("mlflow", told)
+        assert not (store.root / "promotions.db").exists()

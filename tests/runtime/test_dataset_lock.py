@@ -25,6 +25,7 @@ with dataset_lock(Workspace(Path(sys.argv[1])), "city"):
 """
 
 
+@pytest.mark.usefixtures("state_store")
 def test_holders_never_overlap(tmp_path: Path) -> None:
     inside, most = 0, 0
 
@@ -44,6 +45,7 @@ def test_holders_never_overlap(tmp_path: Path) -> None:
     assert (inside, most) == (0, 1)
 
 
+@pytest.mark.usefixtures("state_store")
 def test_the_lock_of_a_killed_process_is_free_and_of_a_live_one_is_not(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:  # noqa: S603

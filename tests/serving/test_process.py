@@ -37,6 +37,7 @@ class Server:
         self,
         root: Path,
         *words: str,
+        dataset: str = "city",
         open_files: int | None = None,
         env: dict[str, str] | None = None,
         cwd: Path | None = None,
@@ -45,7 +46,7 @@ class Server:
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             self.port = sock.getsockname()[1]
-        told = ["serve", "city", "--root", str(root), "--port", str(self.port), "--json"]
+        told = ["serve", dataset, "--root", str(root), "--port", str(self.port), "--json"]
         command = COMMAND if open_files is None else LIMITED.format(open_files) + COMMAND
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
             [sys.executable, "-c", command, *told, "--poll", "0.2", *words],

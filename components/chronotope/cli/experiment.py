@@ -82,11 +82,12 @@ def _log(root: Path, dataset: str) -> Any:
     from chronotope.contracts.errors import ConfigError
     from chronotope.lake import InteractionLog
     from chronotope.registry.champion import require_dataset
+    from chronotope.runtime.state import state_exists
     from chronotope.runtime.workspace import Workspace
 
     require_dataset(root, dataset)
     log_path = Workspace(root).interactions(dataset)
-    if not log_path.is_file():
+    if not state_exists(log_path):
         raise ConfigError(
             f"The service of {dataset!r} has not logged any list yet",
             received=log_path,
@@ -102,11 +103,11 @@ def _design(root: Path, dataset: str, name: str) -> "Experiment | None":
         ConfigError: No experiment has this name, or there are several and no name is given.
     """
     from chronotope.contracts.errors import ConfigError
-    from chronotope.experiments.experiment import load_experiment
+    from chronotope.experiments.experiment import experiment_names, load_experiment
     from chronotope.runtime.workspace import Workspace
 
     design_dir = Workspace(root).experiments(dataset)
-    known_names = sorted(design_path.stem for design_path in design_dir.glob("*.json"))
+    known_names = experiment_names(design_dir)
     if not name and len(known_names) > 1:
         raise ConfigError(
             f"The dataset has {len(known_names)} experiments",

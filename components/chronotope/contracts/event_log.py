@@ -17,6 +17,9 @@ Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
+_BLOCK_ROWS = 1 << 20
+"""Rows whose order is checked at a time."""
+
 _NO_COLUMNS = ("context", "item_context")
 """Fields of a log that are not one array of its events."""
 
@@ -63,8 +66,7 @@ class EventLog:
                     f"Column {column_name!r} of an event log must have shape ({n_values},)",
                     received=array.shape,
                 )
-        step_user = np.diff(self.user_idx)
-        if (step_user < 0).any() or ((step_user == 0) & (np.diff(self.occurred_s) < 0)).any():
+        if not _is_ordered(self.user_idx, self.occurred_s):
             raise DataError(
                 "Events must be ordered by (user_idx, occurred_s)",
                 way_out="Build the log with EventLog.sorted(...)",
@@ -149,8 +151,8 @@ class EventLog:
         user_items = np.unique(self.user_idx.astype(np.int64) * n_items + self.item_idx)
         return 1.0 - len(user_items) / len(self)
 
-    def take(self, row_idx: npt.NDArray[np.bool_] | Int64) -> Self:
-        """Log of the chosen rows, given as a mask or as increasing positions."""
+    def take(self, row_idx: npt.NDArray[np.bool_] | Int64 | slice) -> Self:
+        """Log of the chosen rows: a mask, increasing positions, or a slice (no copy)."""
         row_columns = {
             data_field.name: getattr(self, data_field.name)[row_idx]
             for data_field in fields(self)
@@ -218,3 +220,13 @@ def _run_starts(is_new: npt.NDArray[np.bool_]) -> Int64:
     start_positions = np.zeros(n_values, dtype=np.int64)
     start_positions[1:] = np.where(is_new, np.arange(1, n_values), 0)
     return np.maximum.accumulate(start_positions)
+
+
+def _is_ordered(user_idx: Int32, occurred_s: Int64) -> bool:
+    """Whether rows are ordered by user and time; a block at a time, to need little memory."""
+    for first_row in range(0, len(user_idx), _BLOCK_ROWS):
+        block = slice(first_row, first_row + _BLOCK_ROWS + 1)  # with the first row of the next one
+        user_step, time_step = np.diff(user_idx[block]), np.diff(occurred_s[block])
+        if (user_step < 0).any() or ((user_step == 0) & (time_step < 0)).any():
+            return False
+    return True

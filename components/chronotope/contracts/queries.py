@@ -103,6 +103,7 @@ def queries_at(
     time_given: bool,
     place_given: bool = False,
     start_positions: tuple[Int64, Int64] | None = None,
+    target_starts: tuple[Int64, Int64] | None = None,
 ) -> Queries:
     """Queries whose targets are chosen events of a log, with the history before each target.
 
@@ -115,14 +116,13 @@ def queries_at(
             the time of the last event.
         place_given: Whether the query contains the target's place.
         start_positions: ``(log.user_start(), log.basket_start())``, to save two passes.
+        target_starts: The same of the targets alone, shape (B,) each.
 
     Returns:
         B queries without any information from after the target's time.
     """
     positions = np.asarray(positions, dtype=np.int64)
-    user_start, basket_start = start_positions or (log.user_start(), log.basket_start())
-    first_position = user_start[positions]
-    end_position = basket_start[positions]  # exclusive
+    first_position, end_position = target_starts or _target_starts(log, positions, start_positions)
     longest_history = int((end_position - first_position).max(initial=1))
     history_width = max(1, min(longest_history, history_len or longest_history))
     event_positions = end_position[:, None] - history_width + np.arange(history_width)  # (B, H)
@@ -155,6 +155,14 @@ def queries_at(
         context=known_context,
     )
     return _with_item_context(query_batch, log) if time_given else query_batch
+
+
+def _target_starts(
+    log: EventLog, positions: Int64, start_positions: tuple[Int64, Int64] | None
+) -> tuple[Int64, Int64]:
+    """Position of the first event of each target's user and of its basket, shape (B,) each."""
+    user_start, basket_start = start_positions or (log.user_start(), log.basket_start())
+    return user_start[positions], basket_start[positions]
 
 
 def _with_item_context(queries: Queries, log: EventLog) -> Queries:

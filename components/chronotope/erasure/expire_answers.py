@@ -8,10 +8,8 @@ from typing import Final
 
 from chronotope.audit import AuditTrail
 from chronotope.contracts.errors import ConfigError, StoreError
+from chronotope.runtime.state import StateConnection, open_existing, purging_deletes
 from chronotope.runtime.workspace import Workspace
-
-_WAIT_S: Final = 60.0
-"""Wait for the write lock of another process."""
 
 _EXPIRED: Final = "FROM interactions WHERE kind = 'impression' AND received_at < ?"
 
@@ -36,11 +34,13 @@ def expire_answers(root: Path, dataset: str, max_days: float, *, dry_run: bool =
         raise ConfigError("The age must not be negative", received=max_days)
     workspace = Workspace(root)
     database_path = workspace.interactions(dataset)
-    if not database_path.is_file():
-        return 0
     until = (datetime.now(UTC) - timedelta(days=max_days)).isoformat()
     try:
-        n_expired = _delete(database_path, until, dry_run=dry_run)
+        log_connection = open_existing(database_path)
+        if log_connection is None:
+            return 0
+        with closing(log_connection):
+            n_expired = _delete(log_connection, until, dry_run=dry_run)
     except sqlite3.Error as error:
         raise StoreError(
             "The interaction log cannot be read or written",
@@ -53,17 +53,11 @@ def expire_answers(root: Path, dataset: str, max_days: float, *, dry_run: bool =
     return n_expired
 
 
-def _delete(database_path: Path, until: str, *, dry_run: bool) -> int:
+def _delete(log_connection: StateConnection, until: str, *, dry_run: bool) -> int:
     """Number of expired lists, removed with their freed pages unless ``dry_run``."""
-    database_connection = sqlite3.connect(database_path, timeout=_WAIT_S, isolation_level=None)
-    with closing(database_connection):
-        if dry_run:
-            return int(
-                database_connection.execute(f"SELECT count(*) {_EXPIRED}", (until,)).fetchone()[0]
-            )
-        database_connection.execute("PRAGMA secure_delete = ON")
-        n_deleted = database_connection.execute(f"DELETE {_EXPIRED}", (until,)).rowcount
-        if n_deleted:
-            database_connection.execute("VACUUM")
-            database_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return n_deleted
+    count_query = f"SELECT count(*) {_EXPIRED}"
+    n_expired = int(log_connection.execute(count_query, (until,)).fetchone()[0])
+    if n_expired and not dry_run:
+        with purging_deletes(log_connection, "interactions"):
+            n_expired = log_connection.execute(f"DELETE {_EXPIRED}", (until,)).rowcount
+    return n_expired

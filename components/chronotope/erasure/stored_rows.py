@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,14 +20,17 @@ from chronotope.lake.erase_rows import erase_rows
 from chronotope.lake.interaction_log import EXCLUDE, EXCLUDED_TABLE
 from chronotope.lake.privacy import UserList
 from chronotope.lake.text_filter import text_in
-from chronotope.runtime.private_files import immediate_transaction
+from chronotope.runtime.state import (
+    StateConnection,
+    open_existing,
+    purging_deletes,
+    write_transaction,
+)
+from chronotope.runtime.store_urls import state_url
 from chronotope.runtime.workspace import Workspace
 
-_OF_USERS: Final = "cast(json_extract({}, '$.user_id') AS TEXT) IN (SELECT value FROM json_each(?))"
-_INTERACTIONS_OF_USERS: Final = f"FROM interactions WHERE {_OF_USERS.format('payload')}"
-_ALERTS_OF_USERS: Final = f"FROM alerts WHERE {_OF_USERS.format('event')}"
-_WAIT_S: Final = 60.0
-"""Wait for the write lock of another process."""
+_READ_RECORDS: Final = 10_000
+"""Records of a log that are read at a time."""
 
 _USER_TABLES: Final = ("users", PREDICTIONS_TABLE, "events")
 """Tables with the user of a row; the others hold items, encoders and readings of the context."""
@@ -79,32 +83,60 @@ def erase_logged_records(
     Raises:
         StoreError: A log cannot be written.
     """
-    for store_name, database_path, condition in _service_logs(workspace, dataset):
+    for service_log in _service_logs(workspace, dataset):
         n_deleted = 0
-        with open_log(database_path) as log_connection:
+        with open_log(service_log.path) as log_connection:
             if log_connection is not None:
-                log_connection.execute("PRAGMA secure_delete = ON")
-                with immediate_transaction(log_connection):
-                    if condition == _INTERACTIONS_OF_USERS:
-                        _exclude_users(log_connection, user_ids, erased_users)
-                    statement, texts = f"DELETE {condition}", json.dumps([*user_ids])
-                    n_deleted = log_connection.execute(statement, (texts,)).rowcount
-                log_connection.execute("VACUUM")
-                log_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                if service_log.table == "interactions":  # no record of them comes after this
+                    _exclude_users(log_connection, user_ids, erased_users)
+                n_deleted = _delete_records(log_connection, service_log, user_ids)
         yield StoreErasure(
-            store=store_name,
+            store=service_log.name,
             n_removed=n_deleted,
             unit="records",
-            note="Freed pages are overwritten",
+            note="The write-ahead log and backups of the server are kept by its own rules"
+            if state_url()
+            else "Freed pages are overwritten",
         )
 
 
 def _exclude_users(
-    log_connection: sqlite3.Connection, user_ids: Sequence[str], erased_users: UserList
+    log_connection: StateConnection, user_ids: Sequence[str], erased_users: UserList
 ) -> None:
-    log_connection.execute(EXCLUDED_TABLE)
     digest_rows = [(erased_users.digest(user_id), erased_users.key) for user_id in user_ids]
-    log_connection.executemany(EXCLUDE, digest_rows)
+    with write_transaction(log_connection):
+        log_connection.execute(EXCLUDED_TABLE)
+        log_connection.executemany(EXCLUDE, digest_rows)
+
+
+def _delete_records(
+    log_connection: StateConnection, service_log: "_ServiceLog", user_ids: Sequence[str]
+) -> int:
+    record_positions = list(_positions_of_users(log_connection, service_log, user_ids))
+    with purging_deletes(log_connection, service_log.table), write_transaction(log_connection):
+        log_connection.executemany(
+            f"DELETE FROM {service_log.table} WHERE seq = ?",  # noqa: S608 - ours
+            [(record_position,) for record_position in record_positions],
+        )
+    return len(record_positions)
+
+
+def _positions_of_users(
+    log_connection: StateConnection, service_log: "_ServiceLog", user_ids: Sequence[str]
+) -> Iterator[int]:
+    """Positions of the records of users, read in parts and parsed here: one rule for any store."""
+    wanted_ids, last_position = set(user_ids), 0
+    records_query = (
+        f"SELECT seq, {service_log.column} FROM {service_log.table} "  # noqa: S608 - ours
+        "WHERE seq > ? ORDER BY seq LIMIT ?"
+    )
+    while log_records := log_connection.execute(
+        records_query, (last_position, _READ_RECORDS)
+    ).fetchall():
+        for record_position, record_text in log_records:
+            if str(json.loads(record_text).get(c.USER_ID)) in wanted_ids:
+                yield record_position
+        last_position = log_records[-1][0]
 
 
 def count_logged_records(workspace: Workspace, dataset: str, user_ids: Sequence[str]) -> int:
@@ -119,32 +151,41 @@ def count_logged_records(workspace: Workspace, dataset: str, user_ids: Sequence[
         StoreError: A log cannot be read.
     """
     n_records = 0
-    for _, database_path, condition in _service_logs(workspace, dataset):
-        with open_log(database_path) as log_connection:
+    for service_log in _service_logs(workspace, dataset):
+        with open_log(service_log.path) as log_connection:
             if log_connection is not None:
-                query = f"SELECT count(*) {condition}"
-                n_records += log_connection.execute(query, (json.dumps([*user_ids]),)).fetchone()[0]
+                n_records += sum(
+                    1 for _ in _positions_of_users(log_connection, service_log, user_ids)
+                )
     return n_records
 
 
-def _service_logs(workspace: Workspace, dataset: str) -> tuple[tuple[str, Path, str], ...]:
-    """Name and file of each log, and the SQL condition of the records of users."""
+@dataclass(frozen=True, slots=True)
+class _ServiceLog:
+    """Log of a service: its name, its store, and the column with the JSON of a record."""
+
+    name: str
+    path: Path
+    table: str
+    column: str
+
+
+def _service_logs(workspace: Workspace, dataset: str) -> tuple[_ServiceLog, ...]:
     return (
-        ("interaction log", workspace.interactions(dataset), _INTERACTIONS_OF_USERS),
-        ("flagged events", workspace.anomaly_alerts(dataset), _ALERTS_OF_USERS),
+        _ServiceLog("interaction log", workspace.interactions(dataset), "interactions", "payload"),
+        _ServiceLog("flagged events", workspace.anomaly_alerts(dataset), "alerts", "event"),
     )
 
 
 @contextmanager
-def open_log(database_path: Path) -> Iterator[sqlite3.Connection | None]:
-    """Connection to a SQLite log; None where there is none, since it is not created."""
-    if not database_path.exists():
-        yield None
-        return
+def open_log(database_path: Path) -> Iterator[StateConnection | None]:
+    """Connection to a log; None where there is none, since it is not created."""
     try:
-        with closing(
-            sqlite3.connect(database_path, timeout=_WAIT_S, isolation_level=None)
-        ) as log_connection:
+        log_connection = open_existing(database_path)
+        if log_connection is None:
+            yield None
+            return
+        with closing(log_connection):
             yield log_connection
     except sqlite3.Error as error:
         raise StoreError(

@@ -17,8 +17,7 @@ from pydantic import (
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.datasets.strict_yaml import read_yaml
 from chronotope.registry.promotion_journal import CHALLENGER, CHAMPION
-from chronotope.runtime.durable_files import write_new_text
-from chronotope.runtime.private_files import private_folder
+from chronotope.runtime.state import document_names, read_document, write_new_document
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
@@ -170,9 +169,8 @@ def store_experiment(design_dir: Path, experiment: Experiment) -> None:
     """
     design_path = design_dir / f"{experiment.name}.json"
     try:
-        private_folder(design_dir)
         try:
-            write_new_text(design_path, experiment.model_dump_json(indent=2))
+            write_new_document(design_path, experiment.model_dump_json(indent=2))
         except FileExistsError:
             if load_experiment(design_dir, experiment.name) != experiment:
                 raise ConfigError(
@@ -185,6 +183,15 @@ def store_experiment(design_dir: Path, experiment: Experiment) -> None:
         raise StoreError("The experiment cannot be stored", received=error) from error
 
 
+def experiment_names(design_dir: Path) -> list[str]:
+    """Names of the experiments that were served, sorted.
+
+    Args:
+        design_dir: Folder of the designs of a dataset's experiments.
+    """
+    return [name.removesuffix(".json") for name in document_names(design_dir, ".json")]
+
+
 def load_experiment(design_dir: Path, name: str) -> Experiment:
     """Load the stored design of an experiment.
 
@@ -194,17 +201,16 @@ def load_experiment(design_dir: Path, name: str) -> Experiment:
     """
     design_path = design_dir / f"{name}.json"
     try:
-        return Experiment.model_validate_json(design_path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        design_text = read_document(design_path)
+        if design_text is None:
+            known_names = ", ".join(experiment_names(design_dir)) or "none"
+            raise ConfigError(
+                "No such experiment was served", received=name, way_out=f"Known are: {known_names}"
+            )
+        return Experiment.model_validate_json(design_text)
+    except (OSError, ValueError) as error:
         raise StoreError(
             "The design of an experiment cannot be read",
             received=f"{design_path}: {error}",
             way_out="Delete the file and serve the same design again, which stores it",
-        ) from error
-    except OSError as error:
-        known_names = (
-            ", ".join(sorted(known_path.stem for known_path in design_dir.glob("*.json"))) or "none"
-        )
-        raise ConfigError(
-            "No such experiment was served", received=name, way_out=f"Known are: {known_names}"
         ) from error

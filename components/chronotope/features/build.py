@@ -5,12 +5,10 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,15 +16,23 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from chronotope.contracts import columns as c
-from chronotope.contracts.errors import NotEnoughData, StoreError
+from chronotope.contracts.errors import StoreError
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.item_content import ItemContent
 from chronotope.contracts.item_context import ITEM_CONTEXT_FILES
 from chronotope.contracts.strict_json import JsonObject
 from chronotope.contracts.user_attributes import UserAttributes
 from chronotope.features import context_join, queries
+from chronotope.features.buckets import EventBuckets, write_joined_tables
 from chronotope.features.item_context_index import build_item_context, item_context_columns
 from chronotope.features.sources import EventsSource, FeaturesConfig, register_sources
+from chronotope.features.table_files import (
+    ROW_GROUP_ROWS,
+    TABLES,
+    no_events_error,
+    snapshot_database,
+    write_table_file,
+)
 from chronotope.lake.store_errors import translate_store_errors
 from chronotope.runtime.durable_files import (
     file_checksum,
@@ -35,6 +41,8 @@ from chronotope.runtime.durable_files import (
     sync_folder,
     write_json,
 )
+from chronotope.runtime.engine.local import LocalEngine
+from chronotope.runtime.engine.protocol import Engine
 from chronotope.runtime.temp_dirs import temporary_folder
 
 _LOG = logging.getLogger(__name__)
@@ -44,7 +52,6 @@ FORMAT: Final = 2
 
 META: Final = "features.json"
 """Name of the metadata file of a snapshot."""
-TABLES: Final = ("events", "users", "items", "places", "categories")
 _FILES: Final = tuple(f"{name}.parquet" for name in TABLES)
 
 CONTENT_VECTORS: Final = "content.npy"
@@ -57,9 +64,6 @@ _OPTIONAL_FILES: Final = (CONTENT_VECTORS, CONTENT_AXES, USER_ATTRIBUTES, *ITEM_
 
 DUCKDB_MEMORY: Final = "4GiB"
 """Memory limit of DuckDB while a snapshot is built; beyond it, DuckDB spills to disk."""
-
-_ROW_GROUP_ROWS: Final = 1 << 17
-"""Rows of a Parquet row group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class FeatureRef:
 
 
 def build_features(
-    events: EventsSource,
+    events: EventsSource | EventBuckets,
     items: pa.Table | None,
     *,
     config: FeaturesConfig,
@@ -92,6 +96,7 @@ def build_features(
     content: ItemContent | None = None,
     users: pa.Table | None = None,
     item_context: pads.Dataset | None = None,
+    engine: Engine | None = None,
 ) -> FeatureRef:
     """Build the feature snapshot of an event log, or reuse an existing one.
 
@@ -114,6 +119,7 @@ def build_features(
         content: What the items are, in the order of ``items``; None if nothing is known.
         users: ``user_id`` and attributes; None if there is no users table.
         item_context: Columns of ``ITEM_CONTEXT`` and those of the config; None if there is none.
+        engine: Runs the tasks of the buckets; None for one by one in this process.
 
     Returns:
         Reference to the snapshot.
@@ -124,17 +130,14 @@ def build_features(
         NotEnoughData: No event is left after the filter by event type.
         StoreError: The snapshot cannot be written.
     """
-    if data_version is not None:
-        known_snapshot = out / _digest(config, data_version)
-        if _is_intact(known_snapshot):
-            return read_ref(known_snapshot)
+    if data_version and _is_intact(known_snapshot := out / _digest(config, data_version)):
+        return read_ref(known_snapshot)
     with translate_store_errors("features"), temporary_folder(out, ".draft-") as temporary_dir:
         draft_dir = temporary_dir / "snapshot"
         draft_dir.mkdir()
-        content_ids = _content_ids(items, content)
-        _write_tables(draft_dir, events, items, readings, config, content_ids)
-        if items is not None and content is not None:
-            _write_content(draft_dir, items, content)
+        sources = (items, readings, config, _content_ids(items, content))
+        _write_tables(draft_dir, events, *sources, engine or LocalEngine())
+        _write_content(draft_dir, items, content)
         _write_users(draft_dir, users)
         _write_item_context(draft_dir, item_context, config)
         content_digest = _digest(config, data_version or _content_digest(draft_dir))
@@ -216,65 +219,33 @@ def _is_intact(snapshot_dir: Path) -> bool:
 
 def _write_tables(
     draft_dir: Path,
-    events: EventsSource,
+    events: EventsSource | EventBuckets,
     items: pa.Table | None,
     readings: pa.Table | None,
     config: FeaturesConfig,
     content_ids: pa.Table,
+    engine: Engine,
 ) -> None:
     """Write the numeric tables, one row group at a time; DuckDB spills to disk if needed."""
-    spill_dir = str(draft_dir.with_name("spilled"))
-    with (
-        _translated_duckdb_errors(),
-        duckdb.connect(
-            config={"memory_limit": DUCKDB_MEMORY, "temp_directory": spill_dir}
-        ) as database_connection,
-    ):
+    if isinstance(events, EventBuckets):
+        write_joined_tables(draft_dir, events, items, readings, config, content_ids, engine)
+        return
+    spill_dir = draft_dir.with_name("spilled")
+    with snapshot_database(DUCKDB_MEMORY, spill_dir) as database_connection:
         register_sources(database_connection, events, items, config)
         database_connection.execute(queries.EVENTS, {"types": list(config.event_types)})
         if database_connection.execute("SELECT count(*) FROM ev").fetchall()[0][0] == 0:
-            raise NotEnoughData(
-                "No events are left to build features from",
-                received=f"event types {list(config.event_types)}",
-                way_out="Ingest events, or select other event types",
-            )
+            raise no_events_error(config.event_types)
         database_connection.register("content_ids", content_ids)
-        database_connection.execute(queries.INDICES)
+        database_connection.execute(queries.IDS + queries.ITEM_STATISTICS + queries.ITEM_ATTRIBUTES)
         database_connection.execute(
             queries.ITEM_PLACES if config.items_are_places else queries.EVENT_PLACES
         )
         context_join.join_context(database_connection, readings, config.context_table)
         for table_name in TABLES:
             table_query = database_connection.sql(queries.SNAPSHOT_TABLES[table_name])
-            batch_reader = table_query.to_arrow_reader(_ROW_GROUP_ROWS)
-            _write(batch_reader, draft_dir / f"{table_name}.parquet")
-
-
-@contextmanager
-def _translated_duckdb_errors() -> Iterator[None]:
-    """Raise ``StoreError`` when DuckDB runs out of memory and disk space."""
-    try:
-        yield
-    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
-        raise StoreError(
-            f"The feature snapshot does not fit in {DUCKDB_MEMORY} of memory and the free disk "
-            "space",
-            received=error,
-            way_out="Free disk space: data beyond the memory limit are written next to the "
-            "snapshots",
-        ) from error
-
-
-def _write(batch_reader: pa.RecordBatchReader, file_path: Path) -> None:
-    """Write batches in row groups of fixed size, so that equal rows give equal files."""
-    with pq.ParquetWriter(file_path, batch_reader.schema, compression="zstd") as parquet_writer:
-        waiting_rows = batch_reader.schema.empty_table()
-        for record_batch in batch_reader:
-            waiting_rows = pa.concat_tables([waiting_rows, pa.Table.from_batches([record_batch])])
-            while len(waiting_rows) >= _ROW_GROUP_ROWS:
-                parquet_writer.write_table(waiting_rows.slice(0, _ROW_GROUP_ROWS))
-                waiting_rows = waiting_rows.slice(_ROW_GROUP_ROWS)
-        parquet_writer.write_table(waiting_rows)
+            batch_reader = table_query.to_arrow_reader(ROW_GROUP_ROWS)
+            write_table_file(batch_reader, draft_dir / f"{table_name}.parquet")
 
 
 def _content_ids(items: pa.Table | None, content: ItemContent | None) -> pa.Table:
@@ -285,8 +256,10 @@ def _content_ids(items: pa.Table | None, content: ItemContent | None) -> pa.Tabl
     return pa.table({"id": items.column(c.ITEM_ID).filter(has_content)})
 
 
-def _write_content(draft_dir: Path, items: pa.Table, content: ItemContent) -> None:
-    """Write the rows of the content table in the order of the snapshot's items, and the axes."""
+def _write_content(draft_dir: Path, items: pa.Table | None, content: ItemContent | None) -> None:
+    """Write the content in the order of the snapshot's items, and its axes, if there is any."""
+    if items is None or content is None:
+        return
     snapshot_ids = pq.read_table(draft_dir / "items.parquet", columns=["id"]).column("id")
     rows = pc.index_in(snapshot_ids, items.column(c.ITEM_ID).combine_chunks())
     row_idx = np.asarray(rows.fill_null(-1).to_numpy(), np.int64)

@@ -2,15 +2,19 @@
 
 from typing import Final
 
-SOURCES: Final = """
+EVENT_SOURCE: Final = """
 CREATE VIEW full_source AS FROM source UNION ALL BY NAME FROM empty_events;
+"""
+"""Events with all contract columns; columns that a source lacks are null."""
+
+ITEM_SOURCE: Final = """
 CREATE VIEW full_items AS
     SELECT DISTINCT ON (item_id) item_id, category, predicted_category, title, lat, lon,
            lat IS NOT NULL AND lon IS NOT NULL AND isfinite(lat) AND isfinite(lon) AS located
     FROM (FROM source_items UNION ALL BY NAME FROM empty_items)
     ORDER BY item_id, title, category;
 """
-"""Events and items with all contract columns; columns that a source lacks are null."""
+"""Items with all contract columns; columns that a source lacks are null."""
 
 EVENTS: Final = """
 CREATE TEMP TABLE ev AS
@@ -25,7 +29,7 @@ WHERE len($types) = 0 OR event_type IN (FROM unnest($types));
 """
 """Events of the selected types, with empty texts and non-finite coordinates as null."""
 
-INDICES: Final = """
+IDS: Final = """
 CREATE TEMP TABLE users AS
     SELECT id, row_number() OVER (ORDER BY id) AS idx
     FROM (SELECT DISTINCT user_id AS id FROM ev);
@@ -35,10 +39,18 @@ CREATE TEMP TABLE items AS
 CREATE TEMP TABLE sessions AS
     SELECT user_id, session_id, row_number() OVER (ORDER BY user_id, session_id) AS idx
     FROM (SELECT DISTINCT user_id, session_id FROM ev WHERE session_id IS NOT NULL);
+"""
+"""Indices from 1 of users, items and sessions, in the order of their ids."""
+
+ITEM_STATISTICS: Final = """
 CREATE TEMP TABLE item_event_stats AS
     SELECT item_id AS id, median(lat) AS lat, median(lon) AS lon,
            mode(category ORDER BY category) AS category
     FROM ev GROUP BY item_id;
+"""
+"""What the events say of their items."""
+
+ITEM_ATTRIBUTES: Final = """
 CREATE TEMP TABLE item_attributes AS
     SELECT items.id, items.idx,
            coalesce(k.category, item_event_stats.category, k.predicted_category) AS category,
@@ -52,7 +64,7 @@ CREATE TEMP TABLE categories AS
     SELECT id, row_number() OVER (ORDER BY id) AS idx
     FROM (SELECT DISTINCT category AS id FROM item_attributes WHERE category IS NOT NULL);
 """
-"""Indices from 1 of users, items, sessions and categories, in the order of their ids."""
+"""Attributes of the items, and indices from 1 of the categories, in the order of their ids."""
 
 ITEM_PLACES: Final = """
 CREATE TEMP TABLE places AS SELECT id, idx, lat, lon FROM item_attributes;

@@ -70,7 +70,7 @@ def register_sources(
         SchemaError: A required column is missing.
         ConfigError: A context column is missing or not numeric.
     """
-    connection.execute("SET TimeZone = 'UTC'")
+    register_items(connection, items)
     if isinstance(events, pa.Table | pads.Dataset | pa.RecordBatchReader):
         connection.register("source", events)
     else:
@@ -83,16 +83,27 @@ def register_sources(
     connection.register(
         "empty_events", pa.schema([*EVENTS, (c.CATEGORY, pa.string())]).empty_table()
     )
-    item_schema = pa.schema([*ITEMS, (c.PREDICTED_CATEGORY, pa.string())])
-    connection.register("empty_items", item_schema.empty_table())
-    connection.register("source_items", ITEMS.empty_table() if items is None else items)
-    connection.execute(queries.SOURCES)
+    connection.execute(queries.EVENT_SOURCE)
     contract_columns = map(duckdb.ColumnExpression, [*EVENTS.names, c.CATEGORY])
     context_columns = [
         duckdb.ColumnExpression(column_name).cast("FLOAT").alias(column_name)
         for column_name in config.context
     ]
     connection.table("full_source").select(*contract_columns, *context_columns).create_view("raw")
+
+
+def register_items(connection: duckdb.DuckDBPyConnection, items: pa.Table | None) -> None:
+    """Create the view ``full_items``; missing optional columns are null.
+
+    Args:
+        connection: DuckDB connection to create the view in.
+        items: Columns of ``ITEMS``; None if there is no items table.
+    """
+    connection.execute("SET TimeZone = 'UTC'")
+    item_schema = pa.schema([*ITEMS, (c.PREDICTED_CATEGORY, pa.string())])
+    connection.register("empty_items", item_schema.empty_table())
+    connection.register("source_items", ITEMS.empty_table() if items is None else items)
+    connection.execute(queries.ITEM_SOURCE)
 
 
 def _check_context(source_relation: duckdb.DuckDBPyRelation, config: FeaturesConfig) -> None:

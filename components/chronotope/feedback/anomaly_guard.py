@@ -25,6 +25,7 @@ from chronotope.datasets.normalise import REFUSED
 from chronotope.ingestion import IngestBatch
 from chronotope.lake import Lake
 from chronotope.registry.promotion_journal import PromotionJournal
+from chronotope.runtime.state import state_exists
 
 ANOMALOUS: Final = "anomalous"
 """Quarantine reason of events that the detector flagged or a label calls anomalous."""
@@ -112,7 +113,7 @@ def champion_detector(mlruns_dir: Path, dataset: str) -> DetectorBundle | None:
         ArtifactError: Its files are damaged.
     """
     journal_path = mlruns_dir / JOURNAL_FILE
-    if not journal_path.is_file():
+    if not state_exists(journal_path):
         return None
     if PromotionJournal(journal_path).champion(f"{dataset}-anomaly") is None:
         return None  # MLflow takes a second to import

@@ -32,6 +32,7 @@ from chronotope.ingestion import IngestBatch, IngestReport, ingest
 from chronotope.lake import Lake
 from chronotope.lake.interaction_log import InteractionLog
 from chronotope.pipelines.ingest_checks import batch_check
+from chronotope.runtime.state import document_exists, state_exists
 from chronotope.runtime.workspace import Workspace
 
 _LOG = logging.getLogger(__name__)
@@ -182,7 +183,7 @@ def _anomaly_guard(intake: Intake, posted_labels: Mapping[str, bool]) -> Anomaly
 
 def _reset_if_lake_replaced(intake: Intake) -> None:
     """Reset the watermark if the lake was deleted, replaced or restored to an earlier version."""
-    if not intake.mark_path.exists():
+    if not document_exists(intake.mark_path):
         return
     watermark, lake = read_watermark(intake.mark_path), intake.lake
     if watermark.events is None or lake.holds(EVENTS, watermark.events):
@@ -232,7 +233,7 @@ def _from_inbox(intake: Intake, inbox_files: Inbox) -> Iterator[FeedbackBatch]:
 
 def _from_log(intake: Intake) -> Iterator[FeedbackBatch]:
     log_path = intake.workspace.interactions(intake.spec.name)
-    if not log_path.exists():
+    if not state_exists(log_path):
         return
     with closing(InteractionLog(log_path)) as interaction_log:
         while True:

@@ -16,6 +16,7 @@ from chronotope.lake.event_labels import (
     read_event_labels,
 )
 from chronotope.lake.interaction_log import InteractionLog
+from chronotope.runtime.state import state_exists
 from chronotope.runtime.workspace import Workspace
 
 _FIND: Final = "SELECT payload FROM interactions WHERE key = ? AND kind = 'event'"
@@ -55,7 +56,7 @@ def anomalous_event_ids(dataset_spec: DatasetSpec, workspace: Workspace) -> tupl
         dataset_spec: The dataset.
         workspace: Folders of the dataset.
     """
-    if not workspace.event_labels(dataset_spec.name).is_file():
+    if not state_exists(workspace.event_labels(dataset_spec.name)):
         return ()
     posted_labels = resolved_labels(dataset_spec, workspace)
     return tuple(sorted(event_id for event_id, is_bad in posted_labels.items() if is_bad))
@@ -65,7 +66,7 @@ def _event_ids(
     by_key: Mapping[str, bool], dataset_spec: DatasetSpec, log_path: Path
 ) -> dict[str, str]:
     """Id of the event of each key that the interaction log holds."""
-    if not by_key or not log_path.exists():
+    if not by_key or not state_exists(log_path):
         return {}
     event_ids = {}
     with closing(InteractionLog(log_path)) as interaction_log:

@@ -21,9 +21,14 @@ from chronotope.contracts.text_arrays import shown_bytes
 from chronotope.datasets.readers import read_feed
 from chronotope.datasets.table_spec import FeedSpec
 from chronotope.datasets.values.private_rows import PrivateRows
-from chronotope.feedback.watermark import TablePosition, Watermark, file_digest, read_watermark
+from chronotope.feedback.watermark import TablePosition, Watermark, document_digest, read_watermark
 from chronotope.privacy import PrivacySettings
-from chronotope.runtime.durable_files import read_json, write_json
+from chronotope.runtime.state import (
+    delete_document,
+    document_exists,
+    read_checked_document,
+    write_checked_document,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -52,15 +57,15 @@ def read_sql_feed(
 ) -> Iterator[tuple[str, Sequence[object], Watermark]]:
     """Read the new rows of a feed in deliveries.
 
-    A delivery is stored in a file until the watermark is written: after an interruption it must
-    be the same, and the table may have changed by then.
+    A delivery is stored beside the watermark until that is written: after an interruption it
+    must be the same, and the table may have changed by then.
 
     Args:
         feed_spec: Query and cursor column of the feed.
         database_url: URL of the database.
         mark_path: File of the watermark; pending deliveries are stored next to it.
         max_rows: Maximum number of rows of a delivery.
-        private_rows: Form in which rows may be stored; also a pending delivery is a file.
+        private_rows: Form in which rows may be stored; also a pending delivery is stored.
 
     Yields:
         Digest and payloads of a delivery, and the watermark to write once they are stored.
@@ -78,11 +83,11 @@ def read_sql_feed(
             if not new_payloads:
                 return
             delivery = PendingDelivery(before=watermark.table, after=after, rows=new_payloads)
-            write_json(pending_path, delivery.model_dump())
+            write_checked_document(pending_path, delivery.model_dump())
         delivery = _read_pending(pending_path)
         next_watermark = watermark.model_copy(update={"table": delivery.after})
-        yield file_digest(pending_path), delivery.rows, next_watermark
-        pending_path.unlink()
+        yield document_digest(pending_path), delivery.rows, next_watermark
+        delete_document(pending_path)
 
 
 def _is_pending(pending_path: Path, table_position: TablePosition) -> bool:
@@ -90,20 +95,20 @@ def _is_pending(pending_path: Path, table_position: TablePosition) -> bool:
 
     One that starts elsewhere or is damaged is deleted; its rows are read from the table again.
     """
-    if not pending_path.exists():
+    if not document_exists(pending_path):
         return False
     try:
         if _read_pending(pending_path).before == table_position:
             return True
     except StoreError as error:
         _LOG.warning("The rows are read from the table again: %s", error)
-    pending_path.unlink()
+    delete_document(pending_path)
     return False
 
 
 def _read_pending(pending_path: Path) -> PendingDelivery:
     subject, way_out = "The pending delivery of the SQL feed", "Delete it: its rows are read again"
-    stored_content = read_json(pending_path, subject=subject, way_out=way_out)
+    stored_content = read_checked_document(pending_path, subject=subject, way_out=way_out)
     try:
         return PendingDelivery.model_validate(stored_content)
     except ValidationError as error:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from chronotope.contracts.data_version import TableVersionText
 from chronotope.contracts.errors import StoreError
 from chronotope.feedback.retrain_results import RetrainPlan
-from chronotope.runtime.durable_files import read_json, write_json
+from chronotope.runtime.state import read_checked_document, read_document, write_checked_document
 
 _SUBJECT: Final = "The watermark of the feedback"
 _WAY_OUT: Final = "Delete it: all feedback is read again, and events in the lake are skipped"
@@ -90,14 +90,14 @@ class Watermark(BaseModel):
 
 
 def read_watermark(file_path: Path) -> Watermark:
-    """Read a watermark; a new one, at the beginning of all sources, if there is no file.
+    """Read a watermark; a new one, at the beginning of all sources, if there is none.
 
     Raises:
-        StoreError: The file is damaged.
+        StoreError: It is damaged, or the state database cannot be used.
     """
-    if not file_path.exists():
+    stored_content = read_checked_document(file_path, subject=_SUBJECT, way_out=_WAY_OUT)
+    if stored_content is None:
         return Watermark()
-    stored_content = read_json(file_path, subject=_SUBJECT, way_out=_WAY_OUT)
     try:
         return Watermark.model_validate(stored_content)
     except ValidationError as error:
@@ -107,11 +107,11 @@ def read_watermark(file_path: Path) -> Watermark:
 
 
 def write_watermark(file_path: Path, watermark: Watermark) -> None:
-    """Write a watermark atomically and flush it to disk."""
-    write_json(file_path, watermark.model_dump(mode="json"))
+    """Replace a watermark as a whole; it is on the disk on return."""
+    write_checked_document(file_path, watermark.model_dump(mode="json"))
 
 
-def file_digest(file_path: Path) -> str:
-    """SHA-256 of a file, the first 16 hexadecimal digits."""
-    with file_path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+def document_digest(file_path: Path) -> str:
+    """SHA-256 of a stored delivery, the first 16 hexadecimal digits."""
+    stored_text = read_document(file_path) or ""
+    return hashlib.sha256(stored_text.encode()).hexdigest()[:16]

@@ -12,9 +12,10 @@ from typing import Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from chronotope.contracts.errors import StoreError
 from chronotope.contracts.event_log import Float64
 from chronotope.metrics.time_calibration import NOMINAL_LEVELS
-from chronotope.runtime.durable_files import replacing
+from chronotope.runtime.state import read_document, write_document
 from chronotope.runtime.workspace import Workspace
 
 LEVELS_FILE: Final = "interval_levels.json"
@@ -33,9 +34,7 @@ class IntervalLevels(BaseModel):
 def write_interval_levels(workspace: Workspace, dataset: str, levels: IntervalLevels) -> Path:
     """Store the levels of a dataset's champion in place of earlier ones; returns the file."""
     path = workspace.monitoring(dataset) / LEVELS_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as draft:
-        draft.write_text(levels.model_dump_json(), encoding="utf-8")
+    write_document(path, levels.model_dump_json())
     return path
 
 
@@ -50,9 +49,9 @@ def forecast_levels(workspace: Workspace, dataset: str, champion: str) -> Float6
     """
     low, high = NOMINAL_LEVELS
     try:
-        stored = (workspace.monitoring(dataset) / LEVELS_FILE).read_text(encoding="utf-8")
-        levels = IntervalLevels.model_validate_json(stored)
-    except (OSError, ValidationError, UnicodeDecodeError):
+        stored = read_document(workspace.monitoring(dataset) / LEVELS_FILE)
+        levels = IntervalLevels.model_validate_json(stored or "")
+    except (OSError, StoreError, ValidationError, UnicodeDecodeError):
         return np.array([low, 0.5, high])
     if levels.champion == champion:
         low, high = levels.low, levels.high

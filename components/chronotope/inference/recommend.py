@@ -45,7 +45,7 @@ N_PLACES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class UserRequest:
+class ChampionRequest:
     """Champion, and the events, catalogue and context of one request.
 
     Attributes:
@@ -146,7 +146,7 @@ def read_request(
     *,
     options: RecommendOptions,
     load: Callable[[Path, str], Champion],
-) -> UserRequest:
+) -> ChampionRequest:
     """Open the champion and read what it needs to know about a user at a request time.
 
     Events that a label calls anomalous are nobody's history, as in training and the service.
@@ -173,7 +173,7 @@ def read_request(
     full_history = read_history(lake, stored_id, request_time, vocabulary, excluded_ids)
     metadata = read_item_metadata(lake, vocabulary, likeness_cache(workspace.cache()))
     champion = read_live_activity(champion, lake, metadata.category_idx)
-    return UserRequest(
+    return ChampionRequest(
         champion=champion,
         lake=lake,
         request_time=request_time,
@@ -271,7 +271,7 @@ def _request_context(
     return lake_context | options.context | user_levels.context(user_id, options.attributes)
 
 
-def activity_before(request: UserRequest) -> RecentActivity:
+def activity_before(request: ChampionRequest) -> RecentActivity:
     """Activity before the request, or before the end of training if that is empty."""
     min_users = read_privacy(request.lake).settings.min_group_users
 

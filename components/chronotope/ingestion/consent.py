@@ -17,7 +17,7 @@ from chronotope.ingestion.noise import (
     is_among,
 )
 from chronotope.lake import Lake
-from chronotope.lake.privacy import read_user_list
+from chronotope.lake.privacy import UserList, read_user_list
 from chronotope.lake.table_schemas import OPTED_OUT_USERS
 from chronotope.privacy import PrivacySettings
 
@@ -51,12 +51,33 @@ def select_events(
     columns = [*COLUMNS, c.EVENT_ID] if anomalous_ids else COLUMNS
     events = lake.read("events", version, columns)
     is_kept, noise_report = filter_noise(events, noise_config, is_among(events, anomalous_ids))
-    opted_out, snapshot_key = read_user_list(lake, OPTED_OUT_USERS), ""
-    if opted_out is not None and opted_out.digests:
+    opted_out = opted_out_users(lake)
+    if opted_out is not None:
         is_kept &= ~opted_out.mask(events[c.USER_ID])
-        list_text = "".join(sorted(opted_out.digests))
-        snapshot_key = f",opted_out={hashlib.sha256(list_text.encode()).hexdigest()}"
-    return EventSelection(None if is_kept.all() else is_kept, noise_report, snapshot_key)
+    keep_mask = None if is_kept.all() else is_kept
+    return EventSelection(keep_mask, noise_report, opted_out_key(opted_out))
+
+
+def opted_out_users(lake: Lake) -> UserList | None:
+    """Users who have opted out; None if nobody has.
+
+    Args:
+        lake: Lake of the dataset, with the list.
+    """
+    opted_out = read_user_list(lake, OPTED_OUT_USERS)
+    return opted_out if opted_out is not None and opted_out.digests else None
+
+
+def opted_out_key(opted_out: UserList | None) -> str:
+    """Part of the key of a snapshot without the events of some users; empty if there are none.
+
+    Args:
+        opted_out: Users who have opted out.
+    """
+    if opted_out is None:
+        return ""
+    list_text = "".join(sorted(opted_out.digests))
+    return f",opted_out={hashlib.sha256(list_text.encode()).hexdigest()}"
 
 
 def without_private_columns(user_rows: pa.Table, settings: PrivacySettings) -> pa.Table:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +80,53 @@ def filter_noise(
     Returns:
         Mask of the events to keep, shape (n_events,), and the counts by reason.
     """
-    user_idx, item_idx = _codes(events, c.USER_ID), _codes(events, c.ITEM_ID)
+    event_codes = EventCodes.of(events)
+    keep_mask, dropped = filter_user_noise(events, event_codes, noise_config, is_labelled)
+    core_mask = _k_core(event_codes, keep_mask, noise_config.min_events)
+    dropped["core"] = int(keep_mask.sum() - core_mask.sum())
+    return core_mask, NoiseReport(len(events), int(core_mask.sum()), dropped)
+
+
+@dataclass(frozen=True, slots=True)
+class EventCodes:
+    """Users and items of events as integers.
+
+    Attributes:
+        user_idx: Code of each event's user, shape (n_events,).
+        item_idx: Code of each event's item, shape (n_events,).
+        item_ids: Id of each code of an item.
+    """
+
+    user_idx: npt.NDArray[np.int32]
+    item_idx: npt.NDArray[np.int32]
+    item_ids: pa.Array
+
+    @classmethod
+    def of(cls, events: pa.Table) -> Self:
+        """Codes of the users and items of some events."""
+        user_idx, _ = _codes(events, c.USER_ID)
+        return cls(user_idx, *_codes(events, c.ITEM_ID))
+
+
+def filter_user_noise(
+    events: pa.Table,
+    event_codes: EventCodes,
+    noise_config: NoiseConfig,
+    is_labelled: Mask | None = None,
+) -> tuple[Mask, dict[str, int]]:
+    """Select the events that are not noise by the events of their users alone, without k-core.
+
+    Args:
+        events: ``COLUMNS`` of all events of some users, in any order.
+        event_codes: Codes of their users and items.
+        noise_config: Thresholds.
+        is_labelled: Whether a label calls an event anomalous, shape (n_events,); None without
+            such labels.
+
+    Returns:
+        Mask of the events to keep, shape (n_events,), and the number of dropped ones by reason.
+    """
+    user_idx, item_idx = event_codes.user_idx, event_codes.item_idx
     event_times_s = np.asarray(events.column(c.OCCURRED_AT).cast(pa.int64()).to_numpy()) / 1e6  # s
     labelled_masks = {} if is_labelled is None else {"labelled anomalous": is_labelled}
     reason_masks = labelled_masks | {
@@ -92,9 +138,26 @@ def filter_noise(
     for reason, is_noise in reason_masks.items():
         dropped[reason] = int((keep_mask & is_noise).sum())
         keep_mask &= ~is_noise
-    core_mask = _k_core(user_idx, item_idx, keep_mask, noise_config.min_events)
-    dropped["core"] = int(keep_mask.sum() - core_mask.sum())
-    return core_mask, NoiseReport(len(events), int(core_mask.sum()), dropped)
+    return keep_mask, dropped
+
+
+def core_step(
+    event_codes: EventCodes,
+    keep_mask: Mask,
+    item_counts: npt.NDArray[np.int64],
+    min_events: int,
+) -> Mask:
+    """Mask of the kept events whose user and item have enough of them: one step to the k-core.
+
+    Args:
+        event_codes: Codes of all events of some users.
+        keep_mask: Events that are kept so far, shape (n_events,).
+        item_counts: Number of kept events of each code of an item, by any user.
+        min_events: Number of events that are enough.
+    """
+    user_counts = _kept_counts(event_codes.user_idx, keep_mask)
+    has_enough_users = user_counts[event_codes.user_idx] >= min_events
+    return keep_mask & has_enough_users & (item_counts[event_codes.item_idx] >= min_events)
 
 
 def is_among(events: pa.Table, event_ids: Sequence[str]) -> Mask | None:
@@ -110,10 +173,14 @@ def is_among(events: pa.Table, event_ids: Sequence[str]) -> Mask | None:
     return np.asarray(pc.is_in(id_column, value_set=pa.array(event_ids, pa.string())))
 
 
-def _codes(events: pa.Table, column_name: str) -> npt.NDArray[np.int32]:
+def _codes(events: pa.Table, column_name: str) -> tuple[npt.NDArray[np.int32], pa.Array]:
+    """Code of each row's id, and the id of each code."""
     # Encoded before the chunks are combined: the texts may exceed 2 GB, the limit of an array.
     encoded_column = events.column(column_name).dictionary_encode().combine_chunks()
-    return np.asarray(encoded_column.indices.to_numpy(zero_copy_only=False), dtype=np.int32)
+    if isinstance(encoded_column, pa.ChunkedArray):  # without rows
+        return np.zeros(0, np.int32), pa.array([], pa.string())
+    codes = np.asarray(encoded_column.indices.to_numpy(zero_copy_only=False), dtype=np.int32)
+    return codes, encoded_column.dictionary
 
 
 def _repeats(
@@ -169,21 +236,17 @@ def _too_frequent(
     return np.asarray(group_sizes[group_idx] > max_events)
 
 
-def _k_core(
-    user_idx: npt.NDArray[np.int32],
-    item_idx: npt.NDArray[np.int32],
-    keep_mask: Mask,
-    min_events: int,
-) -> Mask:
+def _k_core(event_codes: EventCodes, keep_mask: Mask, min_events: int) -> Mask:
     """Mask of the k-core: users and items with too few events are removed until none is left."""
     while min_events:
-        has_enough = keep_mask.copy()
-        for id_codes in (user_idx, item_idx):
-            has_enough &= (
-                np.bincount(id_codes[keep_mask], minlength=id_codes.max(initial=0) + 1)[id_codes]
-                >= min_events
-            )
-        if has_enough.sum() == keep_mask.sum():
+        item_counts = _kept_counts(event_codes.item_idx, keep_mask)
+        core_mask = core_step(event_codes, keep_mask, item_counts, min_events)
+        if core_mask.sum() == keep_mask.sum():
             break
-        keep_mask = has_enough
+        keep_mask = core_mask
     return keep_mask
+
+
+def _kept_counts(id_codes: npt.NDArray[np.int32], keep_mask: Mask) -> npt.NDArray[np.int64]:
+    """Number of kept events of each code."""
+    return np.bincount(id_codes[keep_mask], minlength=id_codes.max(initial=0) + 1)

@@ -17,6 +17,7 @@ from chronotope.contracts.schemas import ITEMS
 from chronotope.lake import Lake
 from chronotope.lake.posted_items import PostedItem, PostedItems, with_posted_fields
 from chronotope.lake.text_filter import text_in
+from chronotope.runtime.state import state_exists
 
 
 def read_posted_items(database_path: Path) -> dict[str, PostedItem]:
@@ -28,7 +29,7 @@ def read_posted_items(database_path: Path) -> dict[str, PostedItem]:
     Raises:
         StoreError: The log cannot be read.
     """
-    if not database_path.is_file():
+    if not state_exists(database_path):
         return {}
     posted_items = PostedItems(database_path)
     try:

@@ -9,7 +9,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from chronotope.runtime.private_files import immediate_transaction, private_connection, store_errors
+from chronotope.runtime.private_files import store_errors
+from chronotope.runtime.state import open_state, write_transaction
 
 _SUBJECT: Final = "The log of anomalies"
 _TABLE: Final = """
@@ -24,7 +25,7 @@ CREATE TABLE IF NOT EXISTS alerts (
 """
 _INDEX: Final = "CREATE INDEX IF NOT EXISTS alerts_of_day ON alerts (day, is_alert, surprise)"
 _KNOWN: Final = "SELECT is_alert FROM alerts WHERE key = ?"
-_HIGHER: Final = "SELECT count(*) FROM alerts WHERE day = ? AND is_alert AND surprise >= ?"
+_HIGHER: Final = "SELECT count(*) FROM alerts WHERE day = ? AND is_alert = 1 AND surprise >= ?"
 _INSERT: Final = "INSERT INTO alerts (key, day, surprise, is_alert, event) VALUES (?, ?, ?, ?, ?)"
 _LATEST: Final = (
     "SELECT seq, is_alert, event FROM alerts WHERE is_alert >= ? ORDER BY seq DESC LIMIT ?"
@@ -88,9 +89,7 @@ class AnomalyAlerts:
         """
         self.path, self._lock = database_path, Lock()
         with store_errors(_SUBJECT, self.path):
-            self._connection = private_connection(
-                database_path, (_TABLE, _INDEX), synchronous="NORMAL"
-            )
+            self._connection = open_state(database_path, (_TABLE, _INDEX), synchronous="NORMAL")
 
     def add(self, event: FlaggedEvent, alerts_per_day: int) -> bool:
         """Store a flagged event once; returns whether it is an alert.
@@ -105,7 +104,7 @@ class AnomalyAlerts:
         with (
             self._lock,
             store_errors(_SUBJECT, self.path),
-            immediate_transaction(self._connection),
+            write_transaction(self._connection),
         ):
             known_row = self._connection.execute(_KNOWN, (event.key,)).fetchone()
             if known_row is None:

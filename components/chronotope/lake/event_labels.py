@@ -11,7 +11,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, Self
 
-from chronotope.runtime.private_files import immediate_transaction, private_connection, store_errors
+from chronotope.runtime.private_files import store_errors
+from chronotope.runtime.state import open_state, state_exists, write_transaction
 
 KEY_PREFIX: Final = "key:"
 """Prefix of labels whose event is named by its key in the interaction log, not by its id."""
@@ -62,7 +63,7 @@ class EventLabelLog:
         """
         self.path, self._lock = database_path, Lock()
         with store_errors(_SUBJECT, self.path):
-            self._connection = private_connection(database_path, (_TABLE, _INDEX))
+            self._connection = open_state(database_path, (_TABLE, _INDEX))
 
     def append(self, labels: Sequence[EventLabel]) -> int:
         """Append labels in one transaction; they are on the disk when this returns.
@@ -77,7 +78,7 @@ class EventLabelLog:
         with (
             self._lock,
             store_errors(_SUBJECT, self.path),
-            immediate_transaction(self._connection),
+            write_transaction(self._connection),
         ):
             for event_label in labels:
                 latest_label = self._connection.execute(_LATEST, (event_label.event_id,)).fetchone()
@@ -144,7 +145,7 @@ def read_event_labels(database_path: Path) -> dict[str, bool]:
     Args:
         database_path: The SQLite file.
     """
-    if not database_path.is_file():
+    if not state_exists(database_path):
         return {}
     label_log = EventLabelLog(database_path)
     try:

@@ -1,12 +1,13 @@
 """Interaction log: posted events and shown impressions, idempotent and durable.
 
-A SQLite file in WAL mode whose commits reach the disk (``synchronous=FULL``) before
-``append`` returns. Records are idempotent by key: the first record with a key is kept. Other
-users of the machine cannot read the file.
+A SQLite file in WAL mode whose commits reach the disk (``synchronous=FULL``) before ``append``
+returns, or a schema of the state database (``runtime.state``). Records are idempotent by key: the
+first record with a key is kept. Other users of the machine cannot read the file.
+
+Positions become visible in their order: SQLite and the database have one writer at a time.
 """
 
 import json
-import secrets
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from chronotope.contracts import columns as c
 from chronotope.contracts.errors import DataError
 from chronotope.lake.privacy.user_lists import UserList
-from chronotope.runtime.private_files import immediate_transaction, private_database, store_errors
+from chronotope.runtime.private_files import store_errors
+from chronotope.runtime.state import open_state, store_identity, write_transaction
 
 Kind = Literal["event", "impression"]
 
@@ -37,18 +39,24 @@ CREATE TABLE IF NOT EXISTS interactions (
 EXCLUDED_TABLE = """
 CREATE TABLE IF NOT EXISTS excluded_users (digest TEXT PRIMARY KEY, digest_key TEXT NOT NULL)
 """
+_TABLES = (_TABLE, EXCLUDED_TABLE)
 _N_EXCLUDED = "SELECT count(*) FROM excluded_users"
 _READ_EXCLUDED = "SELECT digest, digest_key FROM excluded_users"
-EXCLUDE = "INSERT OR REPLACE INTO excluded_users (digest, digest_key) VALUES (?, ?)"
+EXCLUDE = (
+    "INSERT INTO excluded_users (digest, digest_key) VALUES (?, ?) "
+    "ON CONFLICT (digest) DO UPDATE SET digest_key = excluded.digest_key"
+)
 """Statement of an erasure: no process appends a record of this user any more, whatever it knows."""
 
-_INSERT = "INSERT OR IGNORE INTO interactions (key, kind, payload, received_at) VALUES (?, ?, ?, ?)"
+_INSERT = (
+    "INSERT INTO interactions (key, kind, payload, received_at) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (key) DO NOTHING"
+)
 _READ = """
 SELECT seq, key, kind, payload, received_at FROM interactions
-WHERE seq > ? AND (? IS NULL OR kind = ?) ORDER BY seq LIMIT ?
+WHERE seq > ? AND (CAST(? AS TEXT) IS NULL OR kind = ?) ORDER BY seq LIMIT ?
 """
-_COUNT = "SELECT count(*) FROM interactions WHERE seq > ? AND (? IS NULL OR kind = ?)"
-_WAIT_S = 60.0  # wait for the write lock of another process
+_COUNT = "SELECT count(*) FROM interactions WHERE seq > ? AND (CAST(? AS TEXT) IS NULL OR kind = ?)"
 
 
 class Interaction(BaseModel):
@@ -87,38 +95,39 @@ class StoredInteraction:
 class InteractionLog:
     """Interaction log of one dataset.
 
-    Threads may share an instance, and several processes may open the same file.
+    Threads may share an instance, and several processes may open the same log.
 
     Attributes:
-        path: The SQLite file.
-        identity: Random number that was drawn when the file was created; it distinguishes this
+        path: The SQLite file, or name of the log in the state database.
+        identity: Random number that was drawn when the log was created; it distinguishes this
             log from every other one.
     """
 
     def __init__(self, database_path: Path) -> None:
-        """Open the log; the file is created if it is missing.
+        """Open the log; it is created if it is missing.
 
         Args:
-            database_path: The SQLite file.
+            database_path: The SQLite file, or name of the log in the state database.
 
         Raises:
-            StoreError: The file cannot be opened, or is not an interaction log.
+            StoreError: The log cannot be opened, or the file is not an interaction log.
         """
         self.path = database_path
         self._lock, self._reading_lock = Lock(), Lock()
         self._excluded_users: UserList | None = None
         with store_errors(_SUBJECT, self.path):
-            private_database(database_path)
-            self._connection, self._reading = _connect(database_path), _connect(database_path)
+            self._connection = open_state(database_path, _TABLES)
             try:
-                self._connection.execute("PRAGMA journal_mode=WAL")
-                self._connection.execute("PRAGMA synchronous=FULL")
-                self._connection.execute(_TABLE)
-                self._connection.execute(EXCLUDED_TABLE)
-                self.identity = self._read_identity()
-            except sqlite3.Error:
-                self.close()
+                self._reading = open_state(database_path, _TABLES)
+                self.identity = store_identity(self._connection)
+            except BaseException:
+                self._connection.close()
                 raise
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether ``fetch`` has the functions of SQLite."""
+        return isinstance(self._reading, sqlite3.Connection)
 
     def append(self, records: Sequence[Interaction], *, resolution_min: int | None = None) -> int:
         """Append records in one transaction; they are on the disk when this returns.
@@ -142,18 +151,15 @@ class InteractionLog:
             (record.key, record.kind, _as_json(record), received_at) for record in records
         ]
         with self._lock, store_errors(_SUBJECT, self.path):
-            n_before = self._connection.total_changes
-            with immediate_transaction(self._connection):
+            with write_transaction(self._connection):
                 is_excluded = self._excluded_mask(records)
-                self._connection.executemany(
-                    _INSERT,
-                    [
-                        record_row
-                        for record_row, excluded in zip(record_rows, is_excluded, strict=True)
-                        if not excluded
-                    ],
-                )
-            return self._connection.total_changes - n_before
+                included_rows = [
+                    record_row
+                    for record_row, excluded in zip(record_rows, is_excluded, strict=True)
+                    if not excluded
+                ]
+                inserted = self._connection.executemany(_INSERT, included_rows)
+            return inserted.rowcount if included_rows else 0
 
     def excludes(self, user_id: str) -> bool:
         """Whether records of a user were left out, as of the last ``append``.
@@ -204,13 +210,13 @@ class InteractionLog:
         return int(self.fetch(_COUNT, (after, kind, kind))[0][0])
 
     def close(self) -> None:
-        """Close the file; acknowledged records are durable."""
+        """Close the log; acknowledged records are durable."""
         with self._lock, self._reading_lock:
             self._connection.close()
             self._reading.close()
 
     def fetch(self, sql_query: str, query_values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-        """Rows of a SQL query on the table ``interactions``, for bulk reads.
+        """Rows of a SQL query on the table ``interactions``, for bulk reads; ``?`` placeholders.
 
         Args:
             sql_query: SELECT statement.
@@ -219,25 +225,9 @@ class InteractionLog:
         Raises:
             StoreError: The log cannot be read.
         """
-        # in WAL mode readers do not wait
+        # in WAL mode, and in Postgres, readers do not wait for the writer
         with self._reading_lock, store_errors(_SUBJECT, self.path):
             return self._reading.execute(sql_query, query_values).fetchall()
-
-    def _read_identity(self) -> int:
-        """Identity of the file, drawn at random on first use and stored as ``user_version``."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        (log_number,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if not log_number:
-            log_number = 1 + secrets.randbelow(2**31 - 1)
-            self._connection.execute(f"PRAGMA user_version = {log_number}")
-        self._connection.execute("COMMIT")
-        return int(log_number)
-
-
-def _connect(database_path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(
-        database_path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
-    )
 
 
 def _rounded_down(moment: datetime, resolution_min: int | None) -> datetime:

@@ -15,7 +15,8 @@ from threading import Lock
 from typing import Final
 
 from chronotope.contracts import columns as c
-from chronotope.runtime.private_files import immediate_transaction, private_connection, store_errors
+from chronotope.runtime.private_files import store_errors
+from chronotope.runtime.state import open_state, write_transaction
 
 ItemFields = Mapping[str, str | float]
 """Values of an item by column, without ``item_id`` and without missing ones."""
@@ -89,7 +90,7 @@ class PostedItems:
         """
         self.path, self._lock = database_path, Lock()
         with store_errors(_SUBJECT, self.path):
-            self._connection = private_connection(database_path, (_TABLE, _INDEX))
+            self._connection = open_state(database_path, (_TABLE, _INDEX))
 
     def append(self, items: Sequence[tuple[str, ItemFields]]) -> int:
         """Append posts in one transaction; they are on the disk when this returns.
@@ -109,7 +110,7 @@ class PostedItems:
         with (
             self._lock,
             store_errors(_SUBJECT, self.path),
-            immediate_transaction(self._connection),
+            write_transaction(self._connection),
         ):
             for item_id, fields in items:
                 known_fields = self._known_fields(item_id)

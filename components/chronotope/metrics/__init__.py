@@ -12,6 +12,8 @@ Evaluation of a model:
     new_only_rank: Rank of a target among the items that its user never had before.
     basket_metrics: How much of the whole next basket is among the highest-ranked items.
     has_baskets: Whether the targets of a log lie in baskets.
+    is_cold_item: Targets whose item had few events before.
+    TargetSpans: Positions that bound the history and the basket of each target.
     slice_masks: Slices of the targets: returns, discoveries, cold and warm users and items.
 
 Significance:
@@ -36,7 +38,7 @@ Online experiments (modules, not re-exported):
 
 from chronotope.metrics.distinct_items import DistinctItems, distinct_items
 from chronotope.metrics.diversity import answer_entropy, gini
-from chronotope.metrics.evaluator import EvaluationResult, evaluate, first_target_s
+from chronotope.metrics.evaluator import EvaluationResult, evaluate, is_cold_item
 from chronotope.metrics.new_only import new_only_rank
 from chronotope.metrics.next_basket import BASKET_METRICS, basket_metrics, has_baskets
 from chronotope.metrics.place_error import PlaceError, evaluate_place
@@ -48,6 +50,7 @@ from chronotope.metrics.significance import (
     paired_difference,
 )
 from chronotope.metrics.summary import slice_masks, summarise_metrics
+from chronotope.metrics.target_spans import TargetSpans
 from chronotope.metrics.time_calibration import (
     LognormalMixture,
     TimeCalibration,
@@ -64,6 +67,7 @@ __all__ = [
     "LognormalMixture",
     "PairedDifference",
     "PlaceError",
+    "TargetSpans",
     "TimeCalibration",
     "answer_entropy",
     "basket_metrics",
@@ -74,10 +78,10 @@ __all__ = [
     "evaluate_place",
     "evaluate_time",
     "expected_rank",
-    "first_target_s",
     "gini",
     "has_baskets",
     "hit_rate",
+    "is_cold_item",
     "ndcg",
     "new_only_rank",
     "paired_difference",

@@ -14,8 +14,9 @@ from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import Queries, queries_at
 from chronotope.metrics.distinct_items import distinct_items
 from chronotope.metrics.new_only import new_only_rank
-from chronotope.metrics.next_basket import BASKET_METRICS, basket_ends, basket_metrics
+from chronotope.metrics.next_basket import BASKET_METRICS, basket_metrics
 from chronotope.metrics.ranking import expected_rank
+from chronotope.metrics.target_spans import FirstEvents, TargetSpans
 from chronotope.metrics.top_items import top_items
 
 BATCH_SIZE = 256
@@ -23,6 +24,10 @@ BATCH_SIZE = 256
 
 COLD_BELOW = 5
 """Users and items with fewer earlier events than this are cold."""
+
+
+_COUNTED_ROWS = 1 << 20
+"""Rows of the log that are counted at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ def evaluate(
     batch_size: int = BATCH_SIZE,
     rounds: Sequence[int] | None = None,
     coverage_k: int | None = None,
-    cold_before_s: int | None = None,
+    cold_targets: npt.NDArray[np.bool_] | None = None,
 ) -> EvaluationResult:
     """Rank of the true item of every target, from the events before its basket.
 
@@ -87,66 +92,54 @@ def evaluate(
         batch_size: Queries scored together; memory is batch_size x n_items scores.
         rounds: Starts of the rounds, UTC seconds, increasing.
         coverage_k: Length of the lists whose coverage is measured; None skips it.
-        cold_before_s: Items rare before this are cold, UTC seconds; by default the first target.
+        cold_targets: Whether each target's item is cold; None for ``is_cold_item`` of the log.
 
     Raises:
         ConfigError: ``rounds`` is not increasing.
         DataError: The model's scores are NaN or have the wrong shape.
     """
     positions = np.asarray(positions, dtype=np.int64)
-    spans = _Spans.of(log)
-    starts = (spans.user_start, spans.basket_start)
-    build_queries = partial(queries_at, log, history_len=model.history_len, start_positions=starts)
-    n_history = (spans.basket_start - spans.user_start)[positions]
-    ranked = _Ranked.empty(len(positions))
-    is_covered = np.zeros(n_items, dtype=np.bool_)
-    for batch_idx in _batches(model, log, positions, n_history, batch_size, rounds):
+    spans, firsts = TargetSpans.of(log, positions), FirstEvents.of(log, positions)
+    build_queries = partial(queries_at, log, history_len=model.history_len)
+    ranked, is_covered = _Ranked.empty(len(positions)), np.zeros(n_items, np.bool_)
+    for batch_idx in _batches(model, log, positions, spans.n_history, batch_size, rounds):
+        targets, batch_spans = positions[batch_idx], spans.take(batch_idx)
         query_batch = build_queries(
-            positions[batch_idx], time_given=time_given, place_given=place_given
+            targets,
+            time_given=time_given,
+            place_given=place_given,
+            target_starts=batch_spans[:2],
         )
         item_scores = _score_batch(model, query_batch, n_items)  # (B, n_items)
-        ranked.put(batch_idx, _rank_batch(log, spans, positions[batch_idx], item_scores))
+        ranked.put(batch_idx, _rank_batch(log, targets, batch_spans, firsts.is_first, item_scores))
         if coverage_k is not None:
             is_covered[top_items(item_scores, coverage_k)] = True
     return EvaluationResult(
         position=positions,
         user=log.user_idx[positions],
-        is_return=spans.first_of_pair[positions] < spans.basket_start[positions],
-        n_history=n_history,
-        is_cold_item=_is_cold_item(log, positions, n_items, cold_before_s),
-        basket_size=(spans.basket_end - spans.basket_start)[positions],
+        is_return=firsts.of_target < spans.basket_start,
+        n_history=spans.n_history,
+        is_cold_item=is_cold_item(log, positions) if cold_targets is None else cold_targets,
+        basket_size=spans.basket_end - spans.basket_start,
         **ranked.columns(),
         coverage=float("nan") if coverage_k is None else float(is_covered[1:].mean()),
     )
 
 
-def first_target_s(log: EventLog, positions: Int64) -> int:
-    """Time of the earliest target, UTC seconds."""
-    return int(log.occurred_s[positions].min(initial=np.iinfo(np.int64).max))
+def is_cold_item(log: EventLog, positions: Int64) -> npt.NDArray[np.bool_]:
+    """Whether each target's item had few events before the earliest target, shape (n_targets,).
 
-
-@dataclass(frozen=True, slots=True)
-class _Spans:
-    """Of each event, positions that bound its user's history and its basket, (n_events,) each.
-
-    Attributes:
-        user_start: First event of the user.
-        basket_start: First event of the basket.
-        basket_end: After the last event of the basket.
-        first_of_pair: First event of the user with the item.
+    Args:
+        log: All events.
+        positions: Target events, shape (n_targets,).
     """
-
-    user_start: Int64
-    basket_start: Int64
-    basket_end: Int64
-    first_of_pair: Int64
-
-    @classmethod
-    def of(cls, log: EventLog) -> Self:
-        """Bounds of a log's events."""
-        basket_start = log.basket_start()
-        basket_end = basket_ends(log, basket_start)
-        return cls(log.user_start(), basket_start, basket_end, _first_of_pair(log))
+    first_target_s = log.occurred_s[positions].min(initial=np.iinfo(np.int64).max)
+    n_events = np.zeros(int(log.item_idx.max(initial=0)) + 1, np.int64)
+    for first_row in range(0, len(log), _COUNTED_ROWS):  # bincount copies its input to int64
+        rows = slice(first_row, first_row + _COUNTED_ROWS)
+        earlier_items = log.item_idx[rows][log.occurred_s[rows] < first_target_s]
+        n_events += np.bincount(earlier_items, minlength=len(n_events))
+    return np.asarray(n_events[log.item_idx[positions]] < COLD_BELOW, dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,17 +167,20 @@ class _Ranked:
 
 
 def _rank_batch(
-    log: EventLog, spans: _Spans, positions: Int64, item_scores: npt.NDArray[np.floating]
+    log: EventLog,
+    targets: Int64,
+    spans: TargetSpans,
+    is_first: npt.NDArray[np.bool_],
+    item_scores: npt.NDArray[np.floating],
 ) -> _Ranked:
     """Rank of each target, among all items and among new ones, and metrics of its basket."""
-    target_items = log.item_idx[positions]
+    target_items = log.item_idx[targets]
     target_ranks = expected_rank(item_scores, target_items)
-    bounds = (spans.user_start, spans.basket_start, spans.basket_end)
-    user_start, basket_start, basket_end = (bound[positions] for bound in bounds)
     n_items = item_scores.shape[1]
-    is_first = spans.first_of_pair == np.arange(len(log))
-    owned = distinct_items(log, user_start, basket_start, n_items=n_items, is_first=is_first)
-    basket = distinct_items(log, basket_start, basket_end, n_items=n_items)
+    owned = distinct_items(
+        log, spans.user_start, spans.basket_start, n_items=n_items, is_first=is_first
+    )
+    basket = distinct_items(log, spans.basket_start, spans.basket_end, n_items=n_items)
     return _Ranked(
         rank=target_ranks,
         new_only_rank=new_only_rank(item_scores, target_items, target_ranks, owned),
@@ -224,25 +220,3 @@ def _batches(
             model.observe(log.before(int(round_starts[round_idx - 1])))
         for batch_start in range(0, len(round_targets), batch_size):
             yield round_targets[batch_start : batch_start + batch_size]
-
-
-def _first_of_pair(log: EventLog) -> Int64:
-    """Position of the first event of each event's (user, item) pair, shape (n_events,)."""
-    pair_order = np.lexsort((np.arange(len(log)), log.item_idx, log.user_idx))
-    user_idx, item_idx = log.user_idx[pair_order], log.item_idx[pair_order]
-    is_new_pair = np.ones(len(log), dtype=np.bool_)
-    is_new_pair[1:] = (user_idx[1:] != user_idx[:-1]) | (item_idx[1:] != item_idx[:-1])
-    first_position = np.empty(len(log), dtype=np.int64)
-    first_position[pair_order] = pair_order[np.flatnonzero(is_new_pair)[np.cumsum(is_new_pair) - 1]]
-    return first_position
-
-
-def _is_cold_item(
-    log: EventLog, positions: Int64, n_items: int, before_s: int | None
-) -> npt.NDArray[np.bool_]:
-    """Whether each target's item had few events before a time, shape (n_targets,)."""
-    if before_s is None:
-        before_s = first_target_s(log, positions)
-    earlier_items = log.item_idx[log.occurred_s < before_s]
-    n_events = np.bincount(earlier_items, minlength=n_items)
-    return np.asarray(n_events[log.item_idx[positions]] < COLD_BELOW, dtype=np.bool_)

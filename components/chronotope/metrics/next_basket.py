@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from chronotope.contracts.event_log import EventLog, Float64, Int64
 from chronotope.metrics.distinct_items import DistinctItems
+from chronotope.metrics.target_spans import TargetSpans
 from chronotope.metrics.top_items import top_items
 
 BASKET_METRICS: Final = (
@@ -50,21 +51,8 @@ def has_baskets(log: EventLog, targets: Int64) -> bool:
         log: All events.
         targets: Positions in the log, shape (n_targets,).
     """
-    basket_start = log.basket_start()
-    sizes = (basket_ends(log, basket_start) - basket_start)[targets]
-    return mean_basket_size(sizes) >= MIN_MEAN_EVENTS
-
-
-def basket_ends(log: EventLog, basket_start: Int64) -> Int64:
-    """Position after the last event of each event's basket, shape (n_events,).
-
-    Args:
-        log: All events.
-        basket_start: Position of the first event of each event's basket, shape (n_events,).
-    """
-    starts = np.unique(basket_start)
-    ends = np.append(starts[1:], len(log))
-    return ends[np.searchsorted(starts, basket_start)]
+    spans = TargetSpans.of(log, targets)
+    return mean_basket_size(spans.basket_end - spans.basket_start) >= MIN_MEAN_EVENTS
 
 
 def basket_metrics(

@@ -41,6 +41,7 @@ from chronotope.registry.champion import journal_champion_version
 from chronotope.registry.champion_info import ChampionInfo, champion_info
 from chronotope.registry.mlflow_store import open_store
 from chronotope.registry.model_versions import download_version
+from chronotope.runtime.state import state_exists
 from chronotope.runtime.workspace import Workspace
 
 _DAY_S: Final = 86_400
@@ -205,7 +206,7 @@ def _outcome_drift(
     time_windows: Windows,
 ) -> tuple[OutcomeSummary | None, list[DriftStatistic]]:
     log_path = monitored_state.workspace.interactions(monitored_state.dataset)
-    if not log_path.exists():
+    if not state_exists(log_path):
         return None, []
     with closing(InteractionLog(log_path)) as event_log:
         impression_rows, action_rows = impression_table(event_log), action_table(event_log)
@@ -246,7 +247,7 @@ def _lake_actions(encoded_events: EncodedEvents, impression_rows: pa.Table) -> p
 
 def _last_logged(monitored_state: MonitoredState) -> int:
     log_path = monitored_state.workspace.interactions(monitored_state.dataset)
-    if not log_path.exists():
+    if not state_exists(log_path):
         return 0
     with closing(InteractionLog(log_path)) as event_log:
         return event_log.last()

@@ -3,14 +3,21 @@
 The result equals that of one call of ``evaluate`` on all targets, to the last bit.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from chronotope.contracts.event_log import EventLog, Int64
-from chronotope.metrics import EvaluationResult, evaluate, first_target_s, has_baskets
+from chronotope.metrics import (
+    EvaluationResult,
+    TargetSpans,
+    evaluate,
+    has_baskets,
+    is_cold_item,
+)
 from chronotope.metrics.evaluator import BATCH_SIZE
 from chronotope.models.baselines import baselines
 from chronotope.pipelines.process_cache import cached_bundle, cached_features
@@ -50,30 +57,43 @@ class BaselineTask:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockTargets:
+    """Targets of one task.
+
+    Attributes:
+        positions: Positions in the log, shape (n_block,).
+        is_cold_item: Whether each target's item is cold, which all events decide.
+    """
+
+    positions: Int64
+    is_cold_item: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
 class BundleTask:
     """Evaluation of a bundle; sent to other processes, so it holds paths, no data.
 
     Attributes:
         features: Feature snapshot, absolute.
         bundle: Bundle, absolute.
-        cold_before_s: Items first seen from this moment on are cold, UTC seconds.
     """
 
     features: Path
     bundle: Path
-    cold_before_s: int
 
-    def __call__(self, targets: Int64) -> EvaluationResult:
-        """Evaluation on some targets, positions of shape (n_block,)."""
+    def __call__(self, block: BlockTargets) -> EvaluationResult:
+        """Evaluation on some targets; of the log, only the events of their users are read."""
         log, item_catalog = cached_features(self.features)
-        return evaluate(
+        user_log, positions = log_of_targets(log, block.positions)
+        result = evaluate(
             cached_bundle(self.bundle),
-            log,
-            targets,
+            user_log,
+            positions,
             n_items=item_catalog.n_items,
             time_given=True,
-            cold_before_s=self.cold_before_s,
+            cold_targets=block.is_cold_item,
         )
+        return replace(result, position=block.positions)
 
 
 def evaluate_baselines(
@@ -105,15 +125,33 @@ def evaluate_bundle(
         log: Events of the snapshot.
         targets: Positions in the log, shape (n_targets,).
     """
-    task = BundleTask(features.resolve(), bundle.resolve(), first_target_s(log, targets))
-    history_lens = (log.basket_start() - log.user_start())[targets]  # (n_targets,)
+    task = BundleTask(features.resolve(), bundle.resolve())
+    history_lens = TargetSpans.of(log, targets).n_history
     target_order = np.argsort(history_lens, kind="stable")  # the batches of ``evaluate``
+    is_cold = is_cold_item(log, targets)
     n_blocks = max(1, -(-len(target_order) // N_BLOCK))
-    blocks = [
-        targets[target_order[block_idx * N_BLOCK : (block_idx + 1) * N_BLOCK]]
+    block_rows = [
+        target_order[block_idx * N_BLOCK : (block_idx + 1) * N_BLOCK]
         for block_idx in range(n_blocks)
     ]
+    blocks = [BlockTargets(targets[rows], is_cold[rows]) for rows in block_rows]
     return _restore_order(list(engine.map(task, blocks)), target_order)
+
+
+def log_of_targets(log: EventLog, positions: Int64) -> tuple[EventLog, Int64]:
+    """Events of the users of some targets, and the positions of the targets among them.
+
+    Args:
+        log: All events.
+        positions: Positions of the targets in the log, shape (n_targets,).
+    """
+    target_users = log.user_idx[positions]
+    users, user_rank = np.unique(target_users, return_inverse=True)
+    first_row, end_row = (np.searchsorted(log.user_idx, users, side) for side in ("left", "right"))
+    n_events = end_row - first_row
+    shift = first_row - (np.cumsum(n_events) - n_events)  # from the log of these users to the whole
+    rows = np.repeat(shift, n_events) + np.arange(n_events.sum())
+    return log.take(rows), positions - shift[user_rank]
 
 
 def _restore_order(block_results: list[EvaluationResult], target_order: Int64) -> EvaluationResult:

@@ -13,6 +13,7 @@ from chronotope.contracts.queries import queries_at
 from chronotope.metrics import (
     EvaluationResult,
     LognormalMixture,
+    TargetSpans,
     bootstrap_interval,
     evaluate_place,
     evaluate_time,
@@ -134,8 +135,16 @@ def _evaluate_forecast(
     """Evaluation of the next event's time, in hours after the last one, and of its place."""
     sampled_targets = targets[:: max(1, len(targets) // MAX_FORECAST_TARGETS)]
     mixture_parts, true_hours, top_places, last_places = [], [], [], []
-    for batch in np.array_split(sampled_targets, max(1, len(sampled_targets) // 256)):
-        query_batch = queries_at(log, batch, history_len=model.history_len, time_given=False)
+    spans = TargetSpans.of(log, sampled_targets)
+    for rows in np.array_split(np.arange(len(sampled_targets)), len(sampled_targets) // 256 or 1):
+        batch = sampled_targets[rows]
+        query_batch = queries_at(
+            log,
+            batch,
+            history_len=model.history_len,
+            time_given=False,
+            target_starts=(spans.user_start[rows], spans.basket_start[rows]),
+        )
         output = model.answer(query_batch)
         mixture_parts.append(output.when)
         is_known = np.arange(catalog.n_places) > 0

@@ -18,6 +18,7 @@ from chronotope.lake.listing import list_datasets
 from chronotope.registry.champion_lookup import read_champion_record
 from chronotope.registry.promotion_journal import Promotion, PromotionJournal
 from chronotope.registry.version_files import bundle_folder
+from chronotope.runtime.state import state_exists
 from chronotope.runtime.store_urls import MLFLOW_URL
 from chronotope.runtime.workspace import Workspace
 
@@ -139,7 +140,7 @@ def journal_champion_version(root: Path, dataset: str) -> str | None:
         The version; None if no version has been promoted yet.
     """
     journal_path = Workspace(root).mlruns / "promotions.db"
-    return PromotionJournal(journal_path).champion(dataset) if journal_path.is_file() else None
+    return PromotionJournal(journal_path).champion(dataset) if state_exists(journal_path) else None
 
 
 def previous_champion(mlflow_store: "MlflowStore", dataset: str) -> str:

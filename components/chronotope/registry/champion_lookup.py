@@ -16,6 +16,7 @@ from typing import Final
 
 from chronotope.registry.promotion_journal import CHAMPION, PromotionJournal
 from chronotope.registry.version_files import CHECKSUM
+from chronotope.runtime.state import state_exists
 from chronotope.runtime.store_urls import MLFLOW_URL
 
 _BUSY_S: Final = 5.0
@@ -59,7 +60,7 @@ def read_champion_record(mlruns_dir: Path, name: str) -> ChampionRecord | None:
         StoreError: The journal is damaged or cannot be read.
     """
     database_path, journal_path = mlruns_dir / "mlflow.db", mlruns_dir / "promotions.db"
-    if MLFLOW_URL in os.environ or not (database_path.is_file() and journal_path.is_file()):
+    if MLFLOW_URL in os.environ or not (database_path.is_file() and state_exists(journal_path)):
         return None
     with PromotionJournal(journal_path).locked() as journal_reader:
         version, is_pending = journal_reader.champion(name), journal_reader.pending(name)

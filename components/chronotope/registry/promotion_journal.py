@@ -1,4 +1,7 @@
-"""Promotion journal: SQLite table of promotions and rollbacks, written under a lock."""
+"""Promotion journal: table of promotions and rollbacks, written under a lock.
+
+It is a SQLite file, or a schema of the state database (``runtime.state``).
+"""
 
 import sqlite3
 from collections.abc import Iterator
@@ -9,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from chronotope.contracts.errors import PromotionConflict, StoreError
-from chronotope.runtime.private_files import private_database
+from chronotope.runtime.state import StateConnection, open_state, write_transaction
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
@@ -72,14 +75,14 @@ class JournalReader:
         connection: An open connection.
     """
 
-    connection: sqlite3.Connection
+    connection: StateConnection
 
     def entries(self, name: str) -> list[Promotion]:
         """All entries of a model, oldest first."""
         entry_rows = self.connection.execute(
             f"SELECT {COLUMNS} FROM promotions WHERE name = ? ORDER BY id",  # noqa: S608
             (name,),
-        )
+        ).fetchall()
         return [
             Promotion(*(*entry_row[:-1], datetime.fromisoformat(entry_row[-1])))
             for entry_row in entry_rows
@@ -114,10 +117,10 @@ class JournalReader:
 
 @dataclass(frozen=True, slots=True)
 class PromotionJournal:
-    """Promotion journal in an SQLite file.
+    """Promotion journal of an installation.
 
     Attributes:
-        path: The SQLite file; created if missing.
+        path: The SQLite file, or name of the journal in the state database; created if missing.
     """
 
     path: Path
@@ -129,16 +132,12 @@ class PromotionJournal:
         Raises:
             StoreError: The file cannot be opened, or is not a promotion journal.
         """
-        with _translate_errors(self.path), closing(_connect(self.path)) as database_connection:
-            database_connection.execute("BEGIN IMMEDIATE")
-            for sql_statement in (TABLE, *INDEXES):
-                database_connection.execute(sql_statement)
-            try:
-                yield JournalReader(database_connection)
-            except BaseException:
-                database_connection.execute("ROLLBACK")
-                raise
-            database_connection.execute("COMMIT")
+        with (
+            _translate_errors(self.path),
+            closing(open_state(self.path, (TABLE, *INDEXES), journal_mode="DELETE")) as connection,
+            write_transaction(connection),
+        ):
+            yield JournalReader(connection)
 
     def champion(self, name: str) -> str | None:
         """Version of the champion; None if nothing was promoted."""
@@ -216,10 +215,6 @@ class PromotionJournal:
             )
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(private_database(path), timeout=60, isolation_level=None)
-
-
 @contextmanager
 def _translate_errors(path: Path) -> Iterator[None]:
     """Translate SQLite errors into ``StoreError``."""
@@ -273,9 +268,9 @@ def _insert(
     new_entry = Promotion(
         0, name, version, journal_reader.champion(name), kind, key, reason, "intent", current_time
     )
-    insert_cursor = journal_reader.connection.execute(
+    ((entry_id,),) = journal_reader.connection.execute(
         "INSERT INTO promotions (name, version, previous, kind, key, reason, state, opened_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             name,
             version,
@@ -286,5 +281,5 @@ def _insert(
             new_entry.state,
             current_time.isoformat(),
         ),
-    )
-    return replace(new_entry, id=int(insert_cursor.lastrowid or 0))
+    ).fetchall()
+    return replace(new_entry, id=int(entry_id))

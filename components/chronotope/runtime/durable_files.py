@@ -80,9 +80,18 @@ def write_json(file_path: Path, json_content: dict[str, Any]) -> None:
     Raises:
         OSError: The file cannot be written.
     """
+    write_text(file_path, checked_text(json_content))
+
+
+def checked_text(json_content: dict[str, Any]) -> str:
+    """Text of a JSON object with its checksum.
+
+    Args:
+        json_content: Object with values that JSON can represent.
+    """
     plain_content = json.loads(json.dumps(json_content))  # keys become strings, as when read
-    file_text = json.dumps({**plain_content, CHECKSUM: checksum_of(plain_content)}, indent=2)
-    write_text(file_path, f"{file_text}\n")
+    content_text = json.dumps({**plain_content, CHECKSUM: checksum_of(plain_content)}, indent=2)
+    return f"{content_text}\n"
 
 
 def read_json(file_path: Path, *, subject: str, way_out: str) -> JsonObject:
@@ -97,8 +106,29 @@ def read_json(file_path: Path, *, subject: str, way_out: str) -> JsonObject:
         StoreError: The file cannot be read, is no JSON object, or differs from its checksum.
     """
     try:
-        json_content = json.loads(file_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content_text = file_path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(
+            f"{subject} cannot be read", received=f"{file_path}: {error}", way_out=way_out
+        ) from error
+    return parse_checked(content_text, file_path, subject=subject, way_out=way_out)
+
+
+def parse_checked(content_text: str, file_path: Path, *, subject: str, way_out: str) -> JsonObject:
+    """Object of a text of ``checked_text``; one without a checksum is accepted unchecked.
+
+    Args:
+        content_text: The text.
+        file_path: Where it was read, for errors.
+        subject: Name of its role for errors.
+        way_out: Advice for the error message if it is damaged.
+
+    Raises:
+        StoreError: The text is no JSON object, or differs from its checksum.
+    """
+    try:
+        json_content = json.loads(content_text)
+    except (ValueError, RecursionError) as error:
         raise StoreError(
             f"{subject} cannot be read", received=f"{file_path}: {error}", way_out=way_out
         ) from error

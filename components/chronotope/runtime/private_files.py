@@ -66,15 +66,16 @@ def private_database(file_path: Path) -> Path:
 
 
 def private_connection(
-    file_path: Path, schema: Sequence[str], *, synchronous: str = "FULL"
+    file_path: Path, schema: Sequence[str], *, synchronous: str = "FULL", journal_mode: str = "WAL"
 ) -> sqlite3.Connection:
-    """Open a private SQLite log in WAL mode, created if it is missing; threads may share it.
+    """Open a private SQLite database, created if it is missing; threads may share it.
 
     Args:
         file_path: The database.
         schema: Statements that create what is missing.
         synchronous: ``FULL``: a commit has reached the disk when it returns; ``NORMAL``: it
             outlives a killed process, not a power failure.
+        journal_mode: ``WAL``: readers do not wait for the writer; ``DELETE``: one file alone.
 
     Raises:
         sqlite3.Error: The file is no database, or cannot be written.
@@ -85,7 +86,7 @@ def private_connection(
         file_path, timeout=_LOCK_WAIT_S, isolation_level=None, check_same_thread=False
     )
     try:
-        database_connection.execute("PRAGMA journal_mode=WAL")
+        database_connection.execute(f"PRAGMA journal_mode={journal_mode}")
         database_connection.execute(f"PRAGMA synchronous={synchronous}")
         for statement in schema:
             database_connection.execute(statement)

@@ -21,6 +21,10 @@ MLFLOW_URL: Final = "CHRONOTOPE_MLFLOW_URL"
 OPTUNA_URL: Final = "CHRONOTOPE_OPTUNA_URL"
 """Variable with the address of Optuna's database of studies."""
 
+STATE_URL: Final = "CHRONOTOPE_STATE_URL"
+"""Variable with the address of the Postgres database of the state that services and workers
+share; without it they share the files below one root."""
+
 LAKE_URL: Final = "CHRONOTOPE_LAKE_URL"
 """Variable with the address of the lake in an object store. Credentials and endpoint come from
 the vendor's variables, such as ``AWS_ACCESS_KEY_ID`` and ``AWS_ENDPOINT_URL``."""
@@ -56,6 +60,23 @@ def optuna_url(mlruns_dir: Path) -> str:
         mlruns_dir: Folder of the SQLite file that is used if ``CHRONOTOPE_OPTUNA_URL`` is not set.
     """
     return _database_url(OPTUNA_URL) or f"sqlite:///{mlruns_dir.resolve() / 'optuna.db'}"
+
+
+def state_url() -> str:
+    """Address of the database of the shared state; "" for SQLite and files below the root.
+
+    Raises:
+        ConfigError: The variable is not an address of a Postgres database.
+    """
+    database_url = os.environ.get(STATE_URL, "")
+    if database_url and not database_url.startswith(_PLAIN):
+        raise ConfigError(
+            f"{STATE_URL} is not an address of a Postgres database",
+            received="(not shown: it may contain a secret)",
+            way_out=f"Set it to {_PLAIN}user:password@host/database, or unset it to use SQLite "
+            "files below the root",
+        )
+    return database_url
 
 
 def lake_location(lakes_dir: Path) -> Location:

@@ -16,6 +16,7 @@ from chronotope.lake.privacy import StoredUsers, read_stored_users
 from chronotope.lake.version_poller import VersionPoller
 from chronotope.privacy import PrivacySettings
 from chronotope.registry.champion import Champion
+from chronotope.runtime.state import state_exists
 from chronotope.runtime.workspace import Workspace
 from chronotope.scoring.config import ScoringConfig
 from chronotope.serving.model.loaded import LoadedChampion, read_data_version
@@ -126,7 +127,7 @@ def _source(
     workspace = Workspace(config.root)
     levels = forecast_levels(workspace, dataset, loaded_champion.champion.version)
     log_path = workspace.interactions(dataset)
-    if not log_path.exists():
+    if not state_exists(log_path):
         return ScoringSource(
             lake,
             loaded_champion,

@@ -5,7 +5,6 @@ its rows. It holds the plan with the moment of scoring, and one Parquet file for
 block of users. The folder is removed after the commit.
 """
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -24,6 +23,7 @@ from chronotope.contracts.errors import StoreError
 from chronotope.lake.store_errors import translate_store_errors
 from chronotope.runtime.durable_files import read_json, replacing, write_json
 from chronotope.runtime.private_files import private_folder
+from chronotope.runtime.state import SharedLock
 from chronotope.scoring.user_selection import UserSelection
 
 RESUME_WITHIN: Final = timedelta(hours=12)
@@ -179,7 +179,7 @@ def block_bytes(rows: pa.Table) -> bytes:
 
 @contextmanager
 def scoring_lock(dataset_dir: Path, dataset: str) -> Iterator[None]:
-    """Hold the lock of a dataset's scorings; the operating system frees it if the holder dies.
+    """Hold the lock of a dataset's scorings; it is freed if the holder dies.
 
     Args:
         dataset_dir: Folder of the dataset's scorings; created if missing.
@@ -190,16 +190,16 @@ def scoring_lock(dataset_dir: Path, dataset: str) -> Iterator[None]:
     """
     with translate_store_errors("predictions"):
         private_folder(dataset_dir)
-        lock_file = (dataset_dir / _LOCK).open("w")
-    with lock_file:
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        shared_lock = SharedLock(dataset_dir / _LOCK)
+    try:
+        if not shared_lock.try_acquire():
             raise StoreError(
                 f"Another run is scoring the users of {dataset!r}",
                 way_out="Wait until it has finished, or stop it, and run again",
-            ) from None
+            )
         yield
+    finally:
+        shared_lock.release()
 
 
 def _resumable_plan(folder: Path) -> ScoringPlan | None:

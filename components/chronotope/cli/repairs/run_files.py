@@ -65,7 +65,7 @@ def _snapshot_problem(snapshot_dir: Path) -> str:
 
     try:
         read_ref(snapshot_dir)
-        load_features(snapshot_dir)
+        load_features(snapshot_dir, shares_columns=False)
     except ChronotopeError as error:
         return "" if isinstance(error.__cause__, PermissionError) else error.problem
     except PermissionError:  # missing permission is not damage

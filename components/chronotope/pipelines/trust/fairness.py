@@ -13,7 +13,7 @@ import numpy.typing as npt
 from chronotope.contracts.event_log import Catalog, EventLog, Float64, Int64
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import queries_at
-from chronotope.metrics import bootstrap_interval, top_items
+from chronotope.metrics import TargetSpans, bootstrap_interval, top_items
 from chronotope.metrics.exposure import (
     ListExposure,
     list_exposure,
@@ -189,8 +189,8 @@ def recommend_lists(model: Recommender, log: EventLog, targets: Int64) -> Recomm
         targets: Positions in the log, shape (n_targets,).
     """
     targets = targets[:: -(-len(targets) // MAX_LISTS)]
-    starts = (log.user_start(), log.basket_start())
-    order = np.argsort(starts[1][targets] - starts[0][targets], kind="stable")
+    spans = TargetSpans.of(log, targets)
+    order = np.argsort(spans.n_history, kind="stable")
     parts = []
     for begin in range(0, len(order), _BATCH_SIZE):
         rows = order[begin : begin + _BATCH_SIZE]
@@ -199,7 +199,7 @@ def recommend_lists(model: Recommender, log: EventLog, targets: Int64) -> Recomm
             targets[rows],
             history_len=model.history_len,
             time_given=True,
-            start_positions=starts,
+            target_starts=(spans.user_start[rows], spans.basket_start[rows]),
         )
         item_scores = model.scores(query_batch)
         best = top_items(item_scores, LIST_LEN)  # (B, k)

@@ -29,6 +29,7 @@ from chronotope.artifact.open_bundle import open_bundle
 from chronotope.contracts.event_log import Catalog, EventLog, Float64, Int64
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import queries_at
+from chronotope.metrics import TargetSpans
 from chronotope.metrics.membership import attack_auc
 from chronotope.models.config import ModelConfig
 from chronotope.pipelines.trust.config import AuditConfig
@@ -192,9 +193,9 @@ def target_losses(model: Recommender, log: EventLog, targets: Int64) -> Float64:
         log: The events.
         targets: Positions in the log, shape (n_targets,).
     """
-    starts = (log.user_start(), log.basket_start())
+    spans = TargetSpans.of(log, targets)
     losses = np.empty(len(targets))
-    order = np.argsort(starts[1][targets] - starts[0][targets], kind="stable")
+    order = np.argsort(spans.n_history, kind="stable")
     for start in range(0, len(order), _BATCH_SIZE):
         rows = order[start : start + _BATCH_SIZE]
         query_batch = queries_at(
@@ -202,7 +203,7 @@ def target_losses(model: Recommender, log: EventLog, targets: Int64) -> Float64:
             targets[rows],
             history_len=model.history_len,
             time_given=True,
-            start_positions=starts,
+            target_starts=(spans.user_start[rows], spans.basket_start[rows]),
         )
         item_scores = model.scores(query_batch)[:, 1:].astype(np.float64)  # (B, n_items - 1)
         item_scores -= item_scores.max(axis=1, keepdims=True)

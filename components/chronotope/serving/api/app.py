@@ -220,7 +220,7 @@ class Service:
             live_state.drop_ingested(self.watcher.loaded_champion)
 
     async def recommend(self, recommend_request: RecommendRequest) -> RecommendResponse:
-        """Recommendation list; with Redis, or for a slow request, computed in a thread."""
+        """Recommendation list; with a server of state, or for a slow request, in a thread."""
         stored_request, is_excluded = self.served_users.as_stored(recommend_request)
         response = await self._recommend(stored_request, is_logged=not is_excluded)
         return response.model_copy(update={"user_id": recommend_request.user_id})
@@ -230,7 +230,8 @@ class Service:
     ) -> RecommendResponse:
         if self.uses_stored_predictions:
             return await self.executor.run(self._recommend_stored, recommend_request)
-        in_event_loop = self.redis_cache is None and recommend_request.is_fast
+        is_local = self.redis_cache is None and self.interaction_log.is_sqlite
+        in_event_loop = is_local and recommend_request.is_fast
         # the item context of a new day is read from the lake, which would hold up all requests
         in_event_loop &= self.watcher.loaded_champion.item_context is None
         run = self.executor.run_fast if in_event_loop else self.executor.run
