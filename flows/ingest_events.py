@@ -1,11 +1,12 @@
 """Flow ``ingest-events``: ingest a dataset into the lake and build the feature snapshot."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import pyarrow as pa
 from prefect import flow, task
 from prefect.artifacts import (
     create_link_artifact,
@@ -24,17 +25,13 @@ from chronotope.datasets.loading import CONF_DIR, load_spec
 from chronotope.datasets.readers import read_context_table, read_items, read_users
 from chronotope.datasets.spec import DatasetSpec
 from chronotope.feedback.label_keys import anomalous_event_ids
-from chronotope.ingestion import (
-    IngestBatch,
-    NoiseConfig,
-    ingest,
-    ingest_table,
-    quarantine_lines,
-)
+from chronotope.ingestion import NoiseConfig, ingest_table, quarantine_lines
+from chronotope.ingestion.part_task import SAMPLE_ROWS
 from chronotope.ingestion.posted_rows import add_posted_rows, read_posted_items
-from chronotope.ingestion.source_batches import delivery_id, read_batches
+from chronotope.ingestion.source_batches import delivery_id
+from chronotope.ingestion.source_ingestion import ingest_source
 from chronotope.lake import Lake
-from chronotope.pipelines.ingest_checks import batch_check, catalog_item_ids, item_context_counts
+from chronotope.pipelines.ingest_checks import catalog_item_ids, item_context_counts, shared_check
 from chronotope.pipelines.results import (
     EventsSummary,
     FeatureSnapshot,
@@ -44,7 +41,7 @@ from chronotope.pipelines.results import (
 )
 from chronotope.pipelines.snapshots import build_lake_snapshot
 from chronotope.runtime.allowed_paths import AllowedPath
-from chronotope.runtime.engine import EngineConfig
+from chronotope.runtime.engine import EngineConfig, open_engine
 from chronotope.runtime.workspace import Workspace
 from chronotope.validation import (
     build_docs,
@@ -56,9 +53,6 @@ from flows.classify_items import classify_new_items
 from flows.embed_items import EmbedSettings, embed_content, has_content
 from flows.ingest_counts import no_events_stored, row_counts
 from flows.privacy.private_lake import open_private_lake
-
-_DOCS_ROWS: Final = 10_000
-"""Number of rows shown in the data docs; the validation itself covers all rows."""
 
 _INSTALLED_DIR: Final = Path(__file__).parents[1]
 """Parent folder of the packages flows and expectations: the checkout, or site-packages."""
@@ -84,6 +78,12 @@ class IngestSettings(BaseModel):
     )
     data_docs: bool = Field(
         True, description="Build data docs of the first 10,000 rows, which takes about a second"
+    )
+    engine: EngineConfig = Field(
+        EngineConfig(),
+        description="Engine of the tasks that read, check and store the events, and build the "
+        "features of a lake in buckets; the result is the same. ray: on a cluster whose nodes "
+        "share the project's folder",
     )
     noise: NoiseConfig = Field(
         NoiseConfig(), description="Noise filter: events to leave out of the feature snapshot"
@@ -226,18 +226,20 @@ def write_events(dataset: str, settings: IngestSettings) -> EventsSummary:
     """
     dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
     source_report = SourceReport()
-    ingest_batches = read_batches(dataset_spec, settings.batch_rows, source_report)
     docs_dir = (settings.root / "data" / "docs" / dataset_spec.name).resolve()
-    ingest_report = ingest(
-        _with_data_docs(ingest_batches, event_lake, settings, docs_dir)
-        if settings.data_docs
-        else ingest_batches,
-        row_check=batch_check(event_lake, settings.suites_dir),
-        lake=event_lake,
-        run_id=delivery_id(dataset_spec),
-        source=dataset_spec.name,
-        user_buckets=dataset_spec.user_buckets,
-    )
+    with open_engine(settings.engine) as engine:
+        ingest_report = ingest_source(
+            dataset_spec,
+            lake=event_lake,
+            engine=engine,
+            prepare_check=partial(shared_check, event_lake, settings.suites_dir),
+            batch_rows=settings.batch_rows,
+            source_report=source_report,
+            shared_dir=None if engine.in_process else Workspace(settings.root).staging(),
+            on_sample=partial(_build_docs, event_lake, settings, docs_dir)
+            if settings.data_docs
+            else None,
+        )
     if ingest_report.version is None:
         raise no_events_stored(ingest_report)
     return EventsSummary(
@@ -262,24 +264,18 @@ def write_features(dataset: str, settings: IngestSettings) -> FeatureSnapshot:
     return build_snapshot(dataset, settings, Workspace(settings.root).features(dataset_name))
 
 
-def build_snapshot(
-    dataset: str,
-    settings: IngestSettings,
-    snapshots_dir: Path,
-    engine: EngineConfig = EngineConfig(),  # noqa: B008 - frozen
-) -> FeatureSnapshot:
+def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) -> FeatureSnapshot:
     """Build the feature snapshot of the lake's latest data version.
 
     Args:
         dataset: Name or YAML file of the dataset.
-        settings: Location of the data, and the noise filter.
+        settings: Location of the data, noise filter and engine.
         snapshots_dir: Folder in which the snapshot's folder is created.
-        engine: Where the buckets of a lake in buckets are worked on.
     """
     dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)
     anomalous_ids = anomalous_event_ids(dataset_spec, Workspace(settings.root))
     return build_lake_snapshot(
-        dataset_spec, event_lake, settings.noise, anomalous_ids, snapshots_dir, engine
+        dataset_spec, event_lake, settings.noise, anomalous_ids, snapshots_dir, settings.engine
     )
 
 
@@ -309,7 +305,7 @@ def publish_counts(event_summary: EventsSummary, feature_snapshot: FeatureSnapsh
         key=f"{artifact_key}-findings",
     )
     if event_summary.data_docs_url:
-        docs_description = f"Validation results of the first {_DOCS_ROWS:,} rows of the delivery"
+        docs_description = f"Validation results of the first {SAMPLE_ROWS:,} rows of the delivery"
         create_link_artifact(
             event_summary.data_docs_url, key=f"{artifact_key}-docs", description=docs_description
         )
@@ -320,20 +316,14 @@ def _load_spec_and_lake(dataset: str, settings: IngestSettings) -> tuple[Dataset
     return dataset_spec, open_private_lake(dataset_spec, settings.root)
 
 
-def _with_data_docs(
-    ingest_batches: Iterable[IngestBatch],
-    event_lake: Lake,
-    settings: IngestSettings,
-    docs_dir: Path,
-) -> Iterator[IngestBatch]:
-    """The same batches; data docs of the first one are built before it is yielded."""
-    for batch_idx, ingest_batch in enumerate(ingest_batches):
-        if batch_idx == 0:
-            build_docs(
-                settings.suites_dir / "events.json",
-                ingest_batch.rows.slice(0, _DOCS_ROWS),
-                docs_dir,
-                checked_at=datetime.now(UTC),
-                known_items=catalog_item_ids(event_lake),
-            )
-        yield ingest_batch
+def _build_docs(
+    event_lake: Lake, settings: IngestSettings, docs_dir: Path, first_rows: pa.Table
+) -> None:
+    """Data docs of the first rows of a delivery."""
+    build_docs(
+        settings.suites_dir / "events.json",
+        first_rows.slice(0, SAMPLE_ROWS),
+        docs_dir,
+        checked_at=datetime.now(UTC),
+        known_items=catalog_item_ids(event_lake),
+    )

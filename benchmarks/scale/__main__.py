@@ -1,9 +1,11 @@
 """Time and memory of each stage at several sizes of one log, and their growth.
 
-Run ``python -m benchmarks.scale --events 1e5 1e6 1e7 [--json FILE]``.
+Run ``python -m benchmarks.scale --events 1e5 1e6 1e7 [--engine ray] [--json FILE]``.
 
 The log is the simulated city's, written to disk block by block; users grow with it. Each
-stage of each size is a fresh process, so that its peak memory is its own. The slope is that
+stage of each size is a fresh process, so that its peak memory is its own. With ``--engine``, the
+tasks of a stage run in worker processes or on two raylets; processor time is that of all processes,
+Ray's own included, and the memory that of the largest. The slope is that
 of a straight line through log(processor seconds) over log(events): 1 is linear. Fixed costs
 of small logs lower it, so the slope of the last step is shown as well.
 """
@@ -24,6 +26,7 @@ import numpy as np
 from benchmarks.scale.stages import STAGES, measure
 
 TARGET = 1.1
+EVENTS_PER_BUCKET = 1_000_000
 JUDGED = ("ingestion", "features", "evaluation")
 
 
@@ -33,13 +36,16 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--events", type=float, nargs="+", default=[1e5, 1e6])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--scratch", type=Path, help="folder of the temporary logs")
+    parser.add_argument("--engine", choices=["local", "processes", "ray"], default="local")
+    parser.add_argument("--buckets", type=int, default=0, help="0: one per 10^6 events, at most 64")
+    parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
     parser.add_argument("--only", choices=list(STAGES), help=argparse.SUPPRESS)
     args = parser.parse_args(words)
     sizes = sorted(int(n) for n in args.events)
     if args.only:
-        print(json.dumps(measure(args.only, args.scratch, sizes[0])))
+        print(json.dumps(measure(args.only, args.scratch, sizes[0], args.engine, args.buckets)))
         return
-    rows = [row for n in sizes for row in measured(n, args.scratch)]
+    rows = [row for n in sizes for row in measured(n, args)]
     grown = slopes(rows)
     for row in grown:
         print(row)
@@ -48,12 +54,14 @@ def main(words: Sequence[str] | None = None) -> None:
         args.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-def measured(n_events: int, scratch: Path | None) -> list[dict[str, Any]]:
-    """Measurements of all stages at one size, each in its own process, in a temporary folder."""
+def measured(n_events: int, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measurements of the stages at one size, each in its own process, in a temporary folder."""
     rows = []
-    with tempfile.TemporaryDirectory(dir=scratch) as root:
-        for stage in STAGES:
+    n_buckets = args.buckets or max(1, min(64, n_events // EVENTS_PER_BUCKET))
+    with tempfile.TemporaryDirectory(dir=args.scratch) as root:
+        for stage in (name for name in STAGES if name in args.stages):
             words = ["--only", stage, "--scratch", root, "--events", str(n_events)]
+            words += ["--engine", args.engine, "--buckets", str(n_buckets)]
             command = [sys.executable, "-m", "benchmarks.scale", *words]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
             rows.append(json.loads(done.stdout.strip().splitlines()[-1]))

@@ -1,10 +1,14 @@
 """The scale benchmark runs the stages of the flows, and its slopes are slopes."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks.scale.__main__ import slopes
+from benchmarks.scale.process_costs import mark_processes, measured_processes
 from benchmarks.scale.stages import STAGES, measure
 
 
@@ -37,7 +41,7 @@ def test_one_size_has_no_slope() -> None:
 
 @pytest.mark.slow
 def test_every_stage_works_on_what_the_one_before_left(tmp_path: Path) -> None:
-    rows = [measure(stage, tmp_path, 2_000) for stage in STAGES]
+    rows = [measure(stage, tmp_path, 2_000, "local", 2) for stage in STAGES]
     assert [each["name"] for each in rows] == list(STAGES)
     assert all(each["cpu_s"] > 0 and each["peak_mb"] > 0 for each in rows)
     by = {each["name"]: each for each in rows}
@@ -45,3 +49,15 @@ def test_every_stage_works_on_what_the_one_before_left(tmp_path: Path) -> None:
     assert by["evaluation"]["n_targets"] > 100
     assert by["evaluation"]["acc_10"] > 0.5  # people return; ten of 1,000 places by chance: .01
     assert by["batches"]["n_batches"] > 0
+
+
+@pytest.mark.slow
+def test_costs_are_those_of_all_processes_and_the_memory_that_of_the_largest() -> None:
+    mark_processes()
+    waste = "import time; rows = bytearray(150 * 2**20); end = time.process_time() + 0.5\n"
+    waste += "while time.process_time() < end: pass\ntime.sleep(0.5)"
+    with measured_processes() as costs:
+        subprocess.run([sys.executable, "-c", waste], check=True)  # noqa: S603 - our own
+    (largest,) = {mb for pid, mb in costs.peak_mb.items() if pid != os.getpid()}
+    assert 150 < largest <= costs.largest_mb
+    assert 0.4 < costs.total_cpu_s < 5

@@ -3,7 +3,7 @@
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -28,6 +28,10 @@ def ingest(
     root: Annotated[
         Path, typer.Option(help="Project root; all files are written below it")
     ] = Path(),
+    engine: Annotated[
+        Literal["local", "processes", "ray"],
+        typer.Option(help="Where events are read, checked and stored: see docs/ray.md"),
+    ] = "local",
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON")] = False,
     dry_run: Annotated[
         bool, typer.Option(help="Store nothing; show the counts and the first ten events")
@@ -45,12 +49,14 @@ def ingest(
         if dry_run:
             root = Path(exit_stack.enter_context(tempfile.TemporaryDirectory()))
         exit_stack.enter_context(flow_server(root, "flows.ingest_events", validates=True))
+        from chronotope.runtime.engine import EngineConfig
         from flows.ingest_events import IngestSettings, ingest_events
 
         ingest_settings = IngestSettings(
             root=root,
             data_dir=data,
             data_docs=not dry_run,
+            engine=EngineConfig(kind=engine),
             suites=IngestSettings(root=project_root).suites_dir,
         )
         ingest_result = ingest_events(dataset, ingest_settings)

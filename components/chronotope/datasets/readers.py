@@ -53,11 +53,16 @@ def read_events(
         n_rows += batch.num_rows
         yield batch
     if n_rows == 0:
-        raise SourceError(
-            "The event log has no rows",
-            received=dataset_spec.name,
-            way_out="Check path or query in the dataset's YAML, and the source itself",
-        )
+        raise empty_log_error(dataset_spec)
+
+
+def empty_log_error(dataset_spec: DatasetSpec) -> SourceError:
+    """Error of an event log without rows."""
+    return SourceError(
+        "The event log has no rows",
+        received=dataset_spec.name,
+        way_out="Check path or query in the dataset's YAML, and the source itself",
+    )
 
 
 def read_items(dataset_spec: DatasetSpec, source_report: SourceReport | None = None) -> pa.Table:
@@ -189,10 +194,7 @@ def _raw_events(
     if dataset_spec.city is not None:
         yield from simulate_events(dataset_spec.city, batch_events=batch_rows)
     if dataset_spec.events is not None:
-        for raw_rows in _rebatch(
-            _stream(dataset_spec.events, dataset_spec, batch_rows, source_report), batch_rows
-        ):
-            yield _to_contract_columns(dataset_spec.events, raw_rows, dataset_spec.time)
+        yield from mapped_batches(dataset_spec.events, dataset_spec, batch_rows, source_report)
 
 
 def _read_table(
@@ -261,6 +263,16 @@ def mapped_batches(
 ) -> Iterator[pa.Table]:
     """Batches of a table with contract column names and the values of the source."""
     batches = _stream(table_spec, dataset_spec, batch_rows, source_report)
+    yield from contract_batches(table_spec, dataset_spec, batches, batch_rows)
+
+
+def contract_batches(
+    table_spec: TableSpec,
+    dataset_spec: DatasetSpec,
+    batches: Iterator[pa.RecordBatch],
+    batch_rows: int,
+) -> Iterator[pa.Table]:
+    """Batches of a source as tables of ``batch_rows`` rows with contract column names."""
     for raw_rows in _rebatch(batches, batch_rows):
         yield _to_contract_columns(table_spec, raw_rows, dataset_spec.time)
 

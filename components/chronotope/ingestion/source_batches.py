@@ -10,7 +10,7 @@ from chronotope.datasets.normalise import normalise
 from chronotope.datasets.occurrences import OccurrenceCounter
 from chronotope.datasets.readers import read_events
 from chronotope.datasets.spec import DatasetSpec
-from chronotope.ingestion.pipeline import IngestBatch
+from chronotope.ingestion.batch_staging import IngestBatch
 
 
 def read_batches(

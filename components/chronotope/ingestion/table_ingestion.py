@@ -13,8 +13,8 @@ from chronotope.contracts.protocols import RowCheck
 from chronotope.contracts.schemas import INSTANT
 from chronotope.contracts.validation_result import ValidationResult
 from chronotope.datasets.files.line_accounting import SourceReport
+from chronotope.ingestion.batch_staging import line_quarantine_rows
 from chronotope.ingestion.excluded_rows import ExcludedRows
-from chronotope.ingestion.pipeline import line_quarantine_rows
 from chronotope.ingestion.quarantine_payloads import to_payloads
 from chronotope.lake import Lake
 from chronotope.lake.store import ROW

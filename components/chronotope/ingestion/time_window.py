@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from chronotope.contracts import columns as c
-from chronotope.ingestion.pipeline import IngestBatch
+from chronotope.ingestion.batch_staging import IngestBatch
 
 
 def rows_in_window(

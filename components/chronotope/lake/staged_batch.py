@@ -93,10 +93,21 @@ class StagedBatch:
         conformed_rows = conform_rows(rows, batch_schema)
         self._ids.append(key_hashes(conformed_rows.column(c.EVENT_ID)))
         self._repeated = None
-        file_path = self.folder / f"good-{len(self.paths):06d}.parquet"
+        file_path = self.folder / f"good-{uuid4()}.parquet"
         with translate_store_errors("events"):
             write_rows(conformed_rows, file_path)
         self.paths.append(file_path)
+
+    def extend(self, part: "StagedBatch") -> None:
+        """Add the batches of a part that was staged elsewhere, in the order of the source.
+
+        Raises:
+            SchemaError: A column has another type than in an earlier batch.
+        """
+        self.schema = unified_schema(self.schema, part.schema)
+        self.paths += part.paths
+        self._ids += part._ids
+        self._repeated = None
 
     def dataset(self) -> pads.Dataset:
         """The staged rows as a dataset that can be scanned without loading it."""
@@ -219,16 +230,19 @@ def _added(file_path: Path) -> AddAction:
 
 
 @contextmanager
-def staging_folder(lake_root: Location) -> Iterator[Path]:
+def staging_folder(lake_root: Location, shared_dir: Path | None = None) -> Iterator[Path]:
     """Staging folder of one delivery; folders of killed processes are removed first.
 
     Args:
-        lake_root: The lake. For a lake in an object store the folder is created below ``TMPDIR``.
+        lake_root: The lake; the folder is created in it, if it is on a disk.
+        shared_dir: Folder in which it is created otherwise; None for ``TMPDIR``.
     """
     dir_prefix = _PREFIX if isinstance(lake_root, Path) else _PREFIX_IN_TMP
-    parent_dir = lake_root if isinstance(lake_root, Path) else Path(tempfile.gettempdir())
+    parent_dir = shared_dir or Path(tempfile.gettempdir())
+    if isinstance(lake_root, Path):
+        parent_dir = lake_root
     exit_stack = ExitStack()
     with translate_store_errors("events"):
         staging_dir = exit_stack.enter_context(temporary_folder(parent_dir, dir_prefix))
     with exit_stack:
-        yield staging_dir
+        yield staging_dir.resolve()

@@ -97,13 +97,16 @@ class Lake:
         n_inserted = self._insert_new("events", source_rows, table_schema, (c.EVENT_ID,), keep_mask)
         return MergeCounts(n_inserted, n_rows - n_inserted, self.version("events"))
 
-    def delivery(self, n_buckets: int = 1) -> AbstractContextManager[StagedDelivery]:
+    def delivery(
+        self, n_buckets: int = 1, shared_dir: Path | None = None
+    ) -> AbstractContextManager[StagedDelivery]:
         """Context manager of a delivery: batches are staged on a disk, then merged.
 
         Args:
             n_buckets: Number of buckets of a new table; one that exists keeps its own.
+            shared_dir: Where a lake in an object store stages them; None for ``TMPDIR``.
         """
-        return staged_delivery(self.root, self._present_buckets(n_buckets))
+        return staged_delivery(self.root, self._present_buckets(n_buckets), shared_dir)
 
     def merge_delivery(self, delivery: StagedDelivery, engine: Engine | None = None) -> MergeCounts:
         """Insert the staged events as ``merge_events`` does, in one commit.
@@ -314,9 +317,7 @@ class Lake:
         return bucket_uris(self._open_bucket(bucket, version), bucket)
 
     def _open_bucket(self, bucket: int, version: int | TableVersion | None) -> DeltaTable:
-        delta_table = self._open("events", version)
-        require_bucket(bucket, count_buckets(delta_table))
-        return delta_table
+        return require_bucket(self._open("events", version), bucket)
 
     def _open(self, table_name: str, version: int | TableVersion | None = None) -> DeltaTable:
         return open_version(self.address(table_name), table_name, version)

@@ -15,13 +15,17 @@ from chronotope.lake import Lake
 from chronotope.lake.table_schemas import ITEM_CONTEXT_TABLE
 from chronotope.pipelines.results import SourceLines, TableCounts
 from chronotope.validation import (
+    BatchProfile,
+    SharedCheck,
     check_events,
     check_table,
     derive_item_context_columns,
     event_type_shares,
     profile_rows,
+    write_item_ids,
 )
 
+_ITEM_IDS: Final = "item-ids.arrow"
 _PROFILE_COLUMNS: Final = [c.OCCURRED_AT, c.UTC_OFFSET_MIN, c.VALUE, c.LAT, c.LON]
 
 
@@ -32,19 +36,47 @@ def batch_check(lake: Lake, suites: Path) -> RowCheck:
         lake: Rows that were accepted before.
         suites: Folder of the validation suites.
     """
-    items = lake.read("items") if lake.exists("items") else None
-    accepted_shares, accepted_batches, n_last = None, iter(()), 0
-    if lake.exists("events"):
-        accepted_shares = event_type_shares(lake.read("events", columns=[c.EVENT_TYPE]))
-        accepted_batches = lake.dataset("events").to_batches(columns=_PROFILE_COLUMNS)
-        n_last = lake.n_added_rows("events")
+    accepted_shares, batch_profile = _accepted_events(lake)
     return check_events(
         suites / "events.json",
         checked_at=datetime.now(UTC),
         known_items=catalog_item_ids(lake),
         accepted_shares=accepted_shares,
-        batch_profile=profile_rows(accepted_batches, items=items, n_last=n_last),
+        batch_profile=batch_profile,
     )
+
+
+def shared_check(lake: Lake, suites: Path, folder: Path) -> SharedCheck:
+    """``batch_check`` for tasks in several processes.
+
+    Args:
+        lake: Rows that were accepted before.
+        suites: Folder of the validation suites.
+        folder: Folder that the tasks can read, for the ids of the items.
+    """
+    accepted_shares, batch_profile = _accepted_events(lake)
+    item_ids = catalog_item_ids(lake)
+    return SharedCheck(
+        suite_path=(suites / "events.json").resolve(),
+        checked_at=datetime.now(UTC),
+        items_path=None if item_ids is None else write_item_ids(item_ids, folder / _ITEM_IDS),
+        accepted_shares=accepted_shares,
+        batch_profile=batch_profile,
+    )
+
+
+def _accepted_events(lake: Lake) -> tuple[dict[str, float] | None, BatchProfile]:
+    """Shares of event types and profile of the rows that were accepted before."""
+    items = lake.read("items") if lake.exists("items") else None
+    if not lake.exists("events"):
+        return None, profile_rows(iter(()), items=items)
+    events = lake.dataset("events")
+    profile = profile_rows(
+        events.to_batches(columns=_PROFILE_COLUMNS),
+        items=items,
+        n_last=lake.n_added_rows("events"),
+    )
+    return event_type_shares(events), profile
 
 
 def catalog_item_ids(lake: Lake) -> pa.Array | None:

@@ -42,6 +42,10 @@ class Workspace:
         lakes = self.lakes()
         return lakes / dataset if isinstance(lakes, Path) else f"{lakes}/{dataset}"
 
+    def staging(self) -> Path:
+        """Staged deliveries of lakes in an object store that workers of an engine write to."""
+        return self.root / "data" / "staging"
+
     def features(self, dataset: str) -> Path:
         """Feature snapshots, one folder per digest."""
         return self.root / "data" / "features" / dataset

@@ -153,6 +153,14 @@ class BatchDriftCheck:
                 ).sum()
             )
 
+    def add_counts(self, other: "BatchDriftCheck") -> None:
+        """Add the counts of other batches, compared with the same profile."""
+        self.n_rows += other.n_rows
+        self.n_located += other.n_located
+        self.n_swapped += other.n_swapped
+        self.hours = self.hours + other.hours
+        self.values = self.values + other.values
+
     def findings(self) -> tuple[FailedExpectation, ...]:
         """Failed expectations on the complete delivery.
 

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
@@ -23,6 +24,21 @@ _FORMS: Final[dict[str, Callable[[str], str]]] = {
     "a prefix before a separator": lambda id_text: id_text.replace("-", "_").split("_")[-1],
 }
 """Forms in which ids of two systems usually differ, and functions that make them equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchCounts:
+    """Events of some batches by whether their item is in the catalogue.
+
+    Attributes:
+        n_events: Number of events.
+        n_known: Number of events with an item of the catalogue.
+        unknown_sample: Ids of the first other items.
+    """
+
+    n_events: int
+    n_known: int
+    unknown_sample: tuple[str, ...]
 
 
 class CatalogueMatch:
@@ -47,6 +63,18 @@ class CatalogueMatch:
         if len(self._unknown_sample) < _SAMPLE_IDS:
             unknown_ids = pc.unique(item_ids.filter(pc.invert(is_known)))
             self._unknown_sample += unknown_ids.slice(0, _SAMPLE_IDS).to_pylist()
+
+    @property
+    def counts(self) -> MatchCounts:
+        """Counts of the batches so far."""
+        return MatchCounts(self._n_events, self._n_known, tuple(self._unknown_sample))
+
+    def add_counts(self, counts: MatchCounts) -> None:
+        """Add the counts of other batches."""
+        self._n_events += counts.n_events
+        self._n_known += counts.n_known
+        if len(self._unknown_sample) < _SAMPLE_IDS:
+            self._unknown_sample += counts.unknown_sample
 
     def findings(self) -> tuple[FailedExpectation, ...]:
         """A finding with an id of both sides if few items are in the catalogue."""

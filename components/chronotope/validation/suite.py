@@ -1,22 +1,26 @@
 """Checks of batches against an expectation suite: failing rows, findings and critical failures."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 
 from chronotope.contracts import columns as c
 from chronotope.contracts.clock import MAX_CLOCK_SKEW
 from chronotope.contracts.errors import ValidationFailed
 from chronotope.contracts.protocols import RowCheck
+from chronotope.contracts.strict_json import JsonObject
 from chronotope.contracts.validation_result import FailedExpectation, Severity, ValidationResult
 from chronotope.validation.batch_drift import PSI_BOUND, BatchDriftCheck, BatchProfile
-from chronotope.validation.catalogue_match import CatalogueMatch
+from chronotope.validation.catalogue_match import CatalogueMatch, MatchCounts
 from chronotope.validation.derived_columns import derive_columns
 from chronotope.validation.divergence import stability_index
 from chronotope.validation.gx_context import (
@@ -26,10 +30,31 @@ from chronotope.validation.gx_context import (
     open_context,
 )
 
+if TYPE_CHECKING:
+    from great_expectations.core.batch_definition import BatchDefinition
+
 FRESH_DAYS: Final = 30
 """Maximum age of the latest event of a fresh delivery, days."""
 _SEVERITY_ORDER: Final = tuple(Severity)
 _FAILING_SCHEMA: Final = pa.schema([("row", pa.int64()), (c.REASONS, pa.list_(pa.string()))])
+
+
+SuiteBatch: TypeAlias = tuple[JsonObject, "BatchDefinition[Any]"]
+"""Content of a suite, and the batch definition of its table."""
+
+
+def open_suite(suite_path: Path) -> SuiteBatch:
+    """Open a suite in a context of Great Expectations.
+
+    Args:
+        suite_path: JSON file of the suite.
+    """
+    suite = load_suite(suite_path)
+    return suite, batch_definition(open_context(), suite["name"])
+
+
+def _opened_suite(suite_batch: SuiteBatch) -> SuiteBatch:
+    return suite_batch
 
 
 def check_events(
@@ -39,6 +64,7 @@ def check_events(
     known_items: pa.Array | None = None,
     accepted_shares: Mapping[str, float] | None = None,
     batch_profile: BatchProfile | None = None,
+    get_suite: Callable[[], SuiteBatch] | None = None,
 ) -> "EventCheck":
     """Build the check of the event batches of one delivery.
 
@@ -54,12 +80,14 @@ def check_events(
             comparison of event types.
         batch_profile: ``profile_rows`` of the last accepted version; None skips the drift check
             of the complete delivery.
+        get_suite: Returns the opened suite when the first batch is checked; None opens it now.
     """
-    suite = load_suite(suite_path)
-    gx_batch = batch_definition(open_context(), suite["name"])
+    # At once where nobody opens it later, so that a damaged suite is reported before any batch.
+    get_suite = get_suite or partial(_opened_suite, open_suite(suite_path))
     suite_parameters = time_parameters(checked_at)
 
     def evaluate_batch(batch: pa.Table) -> ValidationResult:
+        suite, gx_batch = get_suite()
         expectation_outcomes = expectation_results(
             gx_batch, suite, derive_columns(batch, known_items), suite_parameters
         )
@@ -104,6 +132,19 @@ class EventCheck:
             self.catalogue_match.add_batch(batch)
         return validation_result
 
+    @property
+    def counts(self) -> "CheckCounts":
+        """Counts of the batches so far; small, and independent of the catalogue."""
+        match = None if self.catalogue_match is None else self.catalogue_match.counts
+        return CheckCounts(self.batch_drift, match)
+
+    def add_counts(self, counts: "CheckCounts") -> None:
+        """Add the counts of batches that were checked elsewhere, in the order of the source."""
+        if self.batch_drift is not None and counts.batch_drift is not None:
+            self.batch_drift.add_counts(counts.batch_drift)
+        if self.catalogue_match is not None and counts.catalogue_match is not None:
+            self.catalogue_match.add_counts(counts.catalogue_match)
+
     def delivery_findings(self) -> tuple[FailedExpectation, ...]:
         """Failed expectations on the complete delivery, after all batches were checked.
 
@@ -113,6 +154,19 @@ class EventCheck:
         drift_findings = () if self.batch_drift is None else self.batch_drift.findings()
         match_findings = () if self.catalogue_match is None else self.catalogue_match.findings()
         return (*drift_findings, *match_findings)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckCounts:
+    """What a check counted in some batches.
+
+    Attributes:
+        batch_drift: Counts of the drift check; None if there is none.
+        catalogue_match: Counts of known items; None without a catalogue.
+    """
+
+    batch_drift: BatchDriftCheck | None
+    catalogue_match: MatchCounts | None
 
 
 def check_table(
@@ -154,13 +208,23 @@ def time_parameters(checked_at: datetime) -> dict[str, int]:
     return {name: int(moment.timestamp()) for name, moment in named_instants.items()}
 
 
-def event_type_shares(events: pa.Table) -> dict[str, float]:
-    """Share of each event type, with which later deliveries are compared."""
-    type_counts = pc.value_counts(events.column(c.EVENT_TYPE))
-    return {
-        str(type_count["values"]): type_count["counts"] / max(1, len(events))
-        for type_count in type_counts.to_pylist()
-    }
+def event_type_shares(events: pa.Table | pads.Dataset) -> dict[str, float]:
+    """Share of each event type, with which later deliveries are compared.
+
+    Args:
+        events: Events, or a dataset of them, which is read in batches.
+    """
+    type_counts: Counter[str] = Counter()
+    batches = (
+        events.to_batches()
+        if isinstance(events, pa.Table)
+        else events.to_batches(columns=[c.EVENT_TYPE])
+    )
+    for batch in batches:
+        for type_count in pc.value_counts(batch.column(c.EVENT_TYPE)).to_pylist():
+            type_counts[str(type_count["values"])] += type_count["counts"]
+    n_events = max(1, type_counts.total())
+    return {type_name: count / n_events for type_name, count in type_counts.items()}
 
 
 def population_stability(

@@ -1,6 +1,7 @@
 """Tables with buckets in an object store, over HTTP of a real server."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,17 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable
 
+from chronotope.datasets.files.line_accounting import SourceReport
+from chronotope.ingestion.source_ingestion import ingest_source
 from chronotope.lake import Lake
 from chronotope.lake.bucketed import bucket_commit
 from chronotope.lake.bucketed.rebucket import rebucket_events
 from chronotope.lake.erase_rows import erase_rows
+from chronotope.pipelines.ingest_checks import shared_check
+from chronotope.runtime.engine import EngineConfig, LocalEngine, open_engine
 from chronotope.runtime.store_urls import LAKE_URL
 from chronotope.runtime.workspace import Workspace
+from tests.ingestion.test_source_ingestion import SUITES, in_parts, parquet_files
 from tests.lake.bucketed.test_deliveries import deliver, log, rows_of
 from tests.lake.test_staged_batch import ids
 from tests.s3 import BUCKET, S3, running_s3
@@ -94,3 +100,28 @@ def test_who_comes_second_compares_the_new_files(
     assert deliver(lake, log(18, 40)).inserted == 10
     assert len(set(ids(lake))) == len(ids(lake)) == 40
     assert keys(lake, server) == named(lake)
+
+
+def test_workers_of_an_engine_write_to_the_store(lake: Lake, server: S3, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    spec = parquet_files(tmp_path / "source").model_copy(update={"user_buckets": 3})
+    expected, _, local = in_parts(spec, tmp_path / "local", LocalEngine())
+    staging, source_report = tmp_path / "staging", SourceReport()
+    with open_engine(EngineConfig(kind="processes", n_workers=2)) as engine:
+        done = ingest_source(
+            spec,
+            lake=lake,
+            engine=engine,
+            prepare_check=partial(shared_check, lake, SUITES),
+            batch_rows=1_000,
+            source_report=source_report,
+            shared_dir=staging,
+        )
+    assert (done.n_read, done.n_good, done.n_quarantined) == (
+        expected.n_read,
+        expected.n_good,
+        expected.n_quarantined,
+    )
+    assert rows_of(lake) == rows_of(local)
+    assert keys(lake, server) == named(lake)
+    assert list(staging.iterdir()) == []

@@ -37,6 +37,11 @@ class ByteBudget:
         self.limit = min(max_bytes, max(FREE_BYTES, MAX_EXPANSION * n_stored))
         self._left, self._n_stored = self.limit, n_stored
 
+    @property
+    def n_spent(self) -> int:
+        """Number of bytes spent so far."""
+        return self.limit - self._left
+
     def spend(self, n_bytes: int) -> None:
         """Deduct bytes before they are decompressed.
 

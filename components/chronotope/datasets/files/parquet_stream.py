@@ -65,6 +65,7 @@ def stream_parquet(
     byte_budget: ByteBudget,
     batch_rows: int,
     row_mask: npt.NDArray[np.bool_] | None = None,
+    row_groups: range | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Read the needed columns of a Parquet file in batches, in the types of this file.
 
@@ -74,6 +75,7 @@ def stream_parquet(
         byte_budget: Budget of the source.
         batch_rows: Maximum number of rows of a batch; batches of long texts have fewer.
         row_mask: Mask of the rows to read, shape (n_rows,); None reads all rows.
+        row_groups: Numbers of the row groups to read; None reads all.
 
     Raises:
         SourceError: The file expands beyond its limits.
@@ -88,7 +90,10 @@ def stream_parquet(
     (fragment,) = pds.dataset([str(file_path)], format=parquet_format).get_fragments()
     n_rows_before = 0
     # A scan of the whole file reads ahead without limit while batches are processed.
-    for row_group in fragment.split_by_row_group():
+    for group_idx, row_group in enumerate(fragment.split_by_row_group()):
+        if row_groups is not None and group_idx not in row_groups:
+            n_rows_before += row_group.row_groups[0].num_rows
+            continue
         for batch in row_group.to_batches(columns=list(table_spec.needed), batch_size=batch_rows):
             for decoded_batch in _decode_batch(batch, byte_budget):
                 row_range = slice(n_rows_before, n_rows_before + decoded_batch.num_rows)

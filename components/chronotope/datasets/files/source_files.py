@@ -30,7 +30,7 @@ from chronotope.datasets.files.table_folders import (
 from chronotope.datasets.locations import is_http_url, local_path
 from chronotope.datasets.table_spec import Format, TableSpec
 
-_PartReader: TypeAlias = Callable[
+PartReader: TypeAlias = Callable[
     [TableSpec, PartFile, SourceReport | None], Iterator[pa.RecordBatch]
 ]
 
@@ -66,17 +66,28 @@ def stream_file(
         if downloaded_path is not None:
             part_files, known_columns = [PartFile(downloaded_path)], frozenset[str]()
         else:
-            part_files, known_columns = _part_files(table_spec, data_dir)
+            part_files, known_columns = list_source_files(table_spec, data_dir)
         part_reader = _part_reader(table_spec, part_files, batch_rows)
-        source_columns = _SourceColumns(table_spec, part_files, part_reader, known_columns)
+        source_columns = SourceColumns(table_spec, part_files, part_reader, known_columns)
         for part_file in part_files:
-            with _translated_errors(part_file.path, table_spec):
+            with translated_errors(part_file.path, table_spec):
                 yield from source_columns.stream(part_file, source_report)
         source_columns.require_known()
 
 
-def _part_files(table_spec: TableSpec, data_dir: Path) -> tuple[list[PartFile], frozenset[str]]:
-    """The source's files, and the columns that are known to exist in one of them."""
+def list_source_files(
+    table_spec: TableSpec, data_dir: Path
+) -> tuple[list[PartFile], frozenset[str]]:
+    """The source's files, and the columns that are known to exist in one of them.
+
+    Args:
+        table_spec: Path and format.
+        data_dir: Folder that the path is relative to.
+
+    Raises:
+        SourceError: There is no such file or table.
+        ConfigError: A path lies outside the folders that flows may use.
+    """
     source_path = local_path(table_spec, data_dir)
     table_format = table_format_of(source_path)
     if table_format is TableFormat.DELTA and table_spec.format in (Format.DELTA, Format.PARQUET):
@@ -99,7 +110,7 @@ def _part_files(table_spec: TableSpec, data_dir: Path) -> tuple[list[PartFile], 
 
 def _part_reader(
     table_spec: TableSpec, part_files: Sequence[PartFile], batch_rows: int
-) -> _PartReader:
+) -> PartReader:
     """Function that reads one of the files."""
     if table_spec.format is Format.CSV:
         return lambda part_spec, part_file, report: stream_csv(part_spec, part_file.path, report)
@@ -111,7 +122,7 @@ def _part_reader(
         return lambda part_spec, part_file, _: stream_workbook(
             part_spec, part_file.path, batch_rows
         )
-    with _translated_errors(part_files[0].path, table_spec):
+    with translated_errors(part_files[0].path, table_spec):
         file_paths = [part_file.path for part_file in part_files]
         byte_budget = check_parquet_files(file_paths, table_spec)
     return lambda part_spec, part_file, _: stream_parquet(
@@ -119,16 +130,24 @@ def _part_reader(
     )
 
 
-class _SourceColumns:
+class SourceColumns:
     """Union of the columns of a source's files."""
 
     def __init__(
         self,
         table_spec: TableSpec,
         part_files: Sequence[PartFile],
-        part_reader: _PartReader,
+        part_reader: PartReader,
         known_columns: frozenset[str],
     ) -> None:
+        """Set the files.
+
+        Args:
+            table_spec: Needed columns.
+            part_files: Files of the source, to look for a column that one of them lacks.
+            part_reader: Function that reads one of them.
+            known_columns: Columns that are known to exist in one of them.
+        """
         self._spec, self._part_files, self._read = table_spec, part_files, part_reader
         self._known_columns = set(known_columns)
         self._next_probed = 0
@@ -195,7 +214,7 @@ class _SourceColumns:
 
     def _probe(self, part_file: PartFile) -> None:
         """Note which of the needed columns a file has."""
-        with _translated_errors(part_file.path, self._spec):
+        with translated_errors(part_file.path, self._spec):
             absent_columns = frozenset[str]()
             try:
                 next(self._read(self._spec, part_file, SourceReport()), None)
@@ -212,8 +231,13 @@ def _local_copy(table_spec: TableSpec) -> AbstractContextManager[Path | None]:
 
 
 @contextmanager
-def _translated_errors(file_path: Path, table_spec: TableSpec) -> Iterator[None]:
-    """Raise errors of Arrow and of the operating system as ``SourceError``."""
+def translated_errors(file_path: Path, table_spec: TableSpec) -> Iterator[None]:
+    """Raise errors of Arrow and of the operating system as ``SourceError``.
+
+    Args:
+        file_path: The file that is read.
+        table_spec: Its format and encoding.
+    """
     try:
         yield
     except subprocess.TimeoutExpired as error:

@@ -12,6 +12,8 @@ from chronotope.lake.bucketed.bucket_commit import BucketsChanged, commit_bucket
 from chronotope.lake.bucketed.deliveries import (
     MergeCounts,
     StagedDelivery,
+    extend_delivery,
+    new_delivery,
     stage_rows,
     staged_delivery,
     staged_for,
@@ -29,6 +31,8 @@ __all__ = [
     "bucket_uris",
     "commit_buckets",
     "count_buckets",
+    "extend_delivery",
+    "new_delivery",
     "require_bucket",
     "stage_file",
     "stage_rows",

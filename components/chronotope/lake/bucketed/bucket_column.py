@@ -67,22 +67,24 @@ def count_buckets(delta_table: DeltaTable) -> int:
     return int(n_text)
 
 
-def require_bucket(bucket: int, n_buckets: int) -> None:
-    """Check that a table has a bucket.
+def require_bucket(delta_table: DeltaTable, bucket: int) -> DeltaTable:
+    """The table, which has a bucket.
 
     Args:
+        delta_table: The events table at a version.
         bucket: The bucket.
-        n_buckets: Number of buckets of the table.
 
     Raises:
-        StoreError: It has not.
+        StoreError: The table has no such bucket.
     """
+    n_buckets = count_buckets(delta_table)
     if not 0 <= bucket < n_buckets:
         raise StoreError(
             "The events have no such bucket of users",
             received=f"bucket {bucket} of {n_buckets}",
             way_out=f"Choose 0 to {n_buckets - 1}",
         )
+    return delta_table
 
 
 def bucket_rows(delta_table: DeltaTable, bucket: int | None = None) -> pads.Dataset:

@@ -99,7 +99,9 @@ def commit_buckets(lake_root: Location, delivery: StagedBuckets, engine: Engine)
         StoreError: The lake could not be written.
     """
     is_local = isinstance(lake_root, Path)
-    table = lake_root / "events" if isinstance(lake_root, Path) else f"{lake_root}/events"
+    table: Location = f"{lake_root}/events"
+    if isinstance(lake_root, Path):
+        table = (lake_root / "events").resolve()  # for workers in other folders
     parts = _Parts(table, delivery.folder if is_local else table)
     try:
         _commit_in_turn(table, delivery, parts, engine)

@@ -38,15 +38,18 @@ class MergeCounts:
 
 
 @contextmanager
-def staged_delivery(lake_root: Location, n_buckets: int) -> Iterator[StagedDelivery]:
+def staged_delivery(
+    lake_root: Location, n_buckets: int, shared_dir: Path | None = None
+) -> Iterator[StagedDelivery]:
     """Context manager of a delivery; its folder is removed after the block.
 
     Args:
         lake_root: Folder or address of the lake.
         n_buckets: Number of buckets of the events table.
+        shared_dir: Parent of the staging folder of a lake in an object store; None for ``TMPDIR``.
     """
-    with staging_folder(lake_root) as folder:
-        yield _new_delivery(folder, n_buckets)
+    with staging_folder(lake_root, shared_dir) as folder:
+        yield new_delivery(folder, n_buckets)
 
 
 def stage_rows(delivery: StagedDelivery, event_rows: pa.Table | pads.Dataset) -> None:
@@ -63,6 +66,26 @@ def stage_rows(delivery: StagedDelivery, event_rows: pa.Table | pads.Dataset) ->
         delivery.add(pa.Table.from_batches([batch]))
 
 
+def extend_delivery(delivery: StagedDelivery, part: StagedDelivery) -> None:
+    """Add the batches of a part that was staged elsewhere, in the order of the source.
+
+    Args:
+        delivery: The delivery.
+        part: A part that was staged for as many buckets.
+
+    Raises:
+        SchemaError: A column has another type than in an earlier batch.
+        TypeError: The part was staged for another kind of table.
+    """
+    if isinstance(delivery, StagedBatch) and isinstance(part, StagedBatch):
+        delivery.extend(part)
+        return
+    if isinstance(delivery, StagedBuckets) and isinstance(part, StagedBuckets):
+        delivery.extend(part)
+        return
+    raise TypeError(f"{type(part).__name__} is no part of a {type(delivery).__name__}")
+
+
 def staged_for(delivery: StagedDelivery, n_buckets: int) -> StagedDelivery:
     """The delivery, staged again if it was staged for another number of buckets.
 
@@ -76,11 +99,17 @@ def staged_for(delivery: StagedDelivery, n_buckets: int) -> StagedDelivery:
     if delivery.n_buckets == n_buckets:
         return delivery
     folder = private_folder(delivery.folder / f"again-{uuid4()}")
-    staged_again = _new_delivery(folder, n_buckets)
+    staged_again = new_delivery(folder, n_buckets)
     for rows in delivery.batches():
         staged_again.add(rows)
     return staged_again
 
 
-def _new_delivery(folder: Path, n_buckets: int) -> StagedDelivery:
+def new_delivery(folder: Path, n_buckets: int) -> StagedDelivery:
+    """A delivery, or a part of one, without rows.
+
+    Args:
+        folder: Folder of the staged files.
+        n_buckets: Number of buckets of the events table.
+    """
     return StagedBatch(folder) if n_buckets == 1 else StagedBuckets(folder, n_buckets)

@@ -75,6 +75,11 @@ class StagedBuckets:
         self.schema = unified_schema(self.schema, staged_file.schema)
         self.files.append(staged_file)
 
+    def extend(self, part: "StagedBuckets") -> None:
+        """Add the batches of a part that was staged elsewhere, in the order of the source."""
+        for staged_file in part.files:
+            self.append(staged_file)
+
     def n_rows(self) -> int:
         """Number of staged rows, including rows with a repeated id."""
         return sum(staged_file.n_rows for staged_file in self.files)
