@@ -269,7 +269,7 @@ def build_snapshot(dataset: str, settings: IngestSettings, snapshots_dir: Path) 
 
     Args:
         dataset: Name or YAML file of the dataset.
-        settings: Location of the data, noise filter and engine.
+        settings: Location of the data, the noise filter, and the engine for a lake in buckets.
         snapshots_dir: Folder in which the snapshot's folder is created.
     """
     dataset_spec, event_lake = _load_spec_and_lake(dataset, settings)

@@ -38,7 +38,8 @@ LONGEST_FIRST = (
     "tests/serving/test_slow_clients.py",
     "tests/benchmarks/test_kill_matrix.py",
     "tests/pipelines/test_main_job.py",
-    "tests/behaviour/test_work_pool.py",
+    "tests/docs/test_compose_processes.py",
+    "tests/behaviour/test_separate_roots.py",
     "tests/benchmarks/test_export.py",
     "tests/pipelines/test_compress_indexed.py",
 )

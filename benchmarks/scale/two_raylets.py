@@ -34,4 +34,4 @@ def two_raylets() -> Iterator[str]:
         cluster.add_node(**_NODE)
         yield str(cluster.address)
     finally:
-        cluster.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]

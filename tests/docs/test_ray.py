@@ -30,6 +30,7 @@ def test_every_setting_of_the_engine_is_told() -> None:
 
 def test_variables_and_sizes_are_those_of_the_code() -> None:
     told = set(re.findall(r"CHRONOTOPE_\w+", PAGE))
-    assert told == {store_urls.MLFLOW_URL, store_urls.OPTUNA_URL}
+    databases = {store_urls.MLFLOW_URL, store_urls.OPTUNA_URL, store_urls.STATE_URL}
+    assert told == {*databases, store_urls.ARTIFACTS_URL}
     assert f"| {N_BLOCK:,} targets |" in PAGE
     assert N_BLOCK % BATCH_SIZE == 0

@@ -248,20 +248,22 @@ def _rewrite_log(
     convert: Callable[[str], str],
 ) -> int:
     """Rewrite one column of a log in one transaction; returns the number of changed records."""
-    query = (
+    records_query = (
         f"SELECT seq, {column_name} FROM {table_name} "  # noqa: S608 - ours
         "WHERE seq > ? ORDER BY seq LIMIT ?"
     )
-    statement = f"UPDATE {table_name} SET {column_name} = ? WHERE seq = ?"  # noqa: S608 - ours
+    update_statement = f"UPDATE {table_name} SET {column_name} = ? WHERE seq = ?"  # noqa: S608 - ours
     n_changed, last_position = 0, 0
     with purging_deletes(connection, table_name), write_transaction(connection):
-        while records := connection.execute(query, (last_position, _READ_RECORDS)).fetchall():
+        while records := connection.execute(
+            records_query, (last_position, _READ_RECORDS)
+        ).fetchall():
             rotated_rows = [
                 (rotated, position)
                 for position, content in records
                 if (rotated := convert(content)) != content
             ]
-            connection.executemany(statement, rotated_rows)
+            connection.executemany(update_statement, rotated_rows)
             n_changed, last_position = n_changed + len(rotated_rows), records[-1][0]
     return n_changed
 

@@ -112,13 +112,13 @@ def _exclude_users(
 def _delete_records(
     log_connection: StateConnection, service_log: "_ServiceLog", user_ids: Sequence[str]
 ) -> int:
-    positions = list(_positions_of_users(log_connection, service_log, user_ids))
+    record_positions = list(_positions_of_users(log_connection, service_log, user_ids))
     with purging_deletes(log_connection, service_log.table), write_transaction(log_connection):
         log_connection.executemany(
             f"DELETE FROM {service_log.table} WHERE seq = ?",  # noqa: S608 - ours
-            [(position,) for position in positions],
+            [(record_position,) for record_position in record_positions],
         )
-    return len(positions)
+    return len(record_positions)
 
 
 def _positions_of_users(
@@ -126,15 +126,17 @@ def _positions_of_users(
 ) -> Iterator[int]:
     """Positions of the records of users, read in parts and parsed here: one rule for any store."""
     wanted_ids, last_position = set(user_ids), 0
-    query = (
+    records_query = (
         f"SELECT seq, {service_log.column} FROM {service_log.table} "  # noqa: S608 - ours
         "WHERE seq > ? ORDER BY seq LIMIT ?"
     )
-    while records := log_connection.execute(query, (last_position, _READ_RECORDS)).fetchall():
-        for position, content in records:
-            if str(json.loads(content).get(c.USER_ID)) in wanted_ids:
-                yield position
-        last_position = records[-1][0]
+    while log_records := log_connection.execute(
+        records_query, (last_position, _READ_RECORDS)
+    ).fetchall():
+        for record_position, record_text in log_records:
+            if str(json.loads(record_text).get(c.USER_ID)) in wanted_ids:
+                yield record_position
+        last_position = log_records[-1][0]
 
 
 def count_logged_records(workspace: Workspace, dataset: str, user_ids: Sequence[str]) -> int:

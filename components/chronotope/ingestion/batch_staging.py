@@ -193,13 +193,18 @@ def stage_batch(
     progress.n_good += len(good_rows)
     progress.n_refused += len(refused_rows)
     if batch.refused_lines is not None and len(batch.refused_lines):
-        quarantine_rows = line_quarantine_rows(
-            batch.refused_lines, run_columns, progress.n_refused_lines
-        )
-        _stage_refused(progress, quarantine_rows)
-        progress.n_read += len(quarantine_rows)
-        progress.n_refused += len(quarantine_rows)
-        progress.n_refused_lines += len(quarantine_rows)
+        _stage_lines(progress, batch.refused_lines, run_columns)
+
+
+def _stage_lines(
+    progress: DeliveryProgress, refused_lines: pa.Table, run_columns: dict[str, str]
+) -> None:
+    """Write refused lines to a file, and count them."""
+    quarantine_rows = line_quarantine_rows(refused_lines, run_columns, progress.n_refused_lines)
+    _stage_refused(progress, quarantine_rows)
+    progress.n_read += len(quarantine_rows)
+    progress.n_refused += len(quarantine_rows)
+    progress.n_refused_lines += len(quarantine_rows)
 
 
 def _stage_refused(progress: DeliveryProgress, quarantine_rows: pa.Table) -> None:

@@ -95,12 +95,12 @@ class StagedPart:
     """Result of a part.
 
     Attributes:
-        progress: Totals and staged rows.
+        part_progress: Totals and staged rows.
         check_counts: What its check counted.
         reading: Account of the reading.
     """
 
-    progress: DeliveryProgress
+    part_progress: DeliveryProgress
     check_counts: Any
     reading: PartReading = field(default_factory=PartReading)
 
@@ -117,15 +117,15 @@ def stage_part(task: PartTask) -> StagedPart:
         ValidationFailed: A critical expectation on the table failed.
         StoreError: The rows cannot be staged.
     """
-    progress = DeliveryProgress(new_delivery(task.folder, task.n_buckets))
+    part_progress = DeliveryProgress(new_delivery(task.folder, task.n_buckets))
     row_check, reading, last_rows = task.check_source.open(), PartReading(), None
     for raw_rows, refused_lines in _raw_batches(task, reading):
         batch = normalise_batch(task.dataset_spec, raw_rows, OccurrenceCounter(), refused_lines)
         if last_rows is None and task.sample_path is not None:
             pq.write_table(batch.rows.slice(0, SAMPLE_ROWS), task.sample_path)
-        stage_batch(progress, batch, row_check, task.excluded_rows, task.run_columns)
+        stage_batch(part_progress, batch, row_check, task.excluded_rows, task.run_columns)
         last_rows = raw_rows
-    return StagedPart(progress, row_check.counts, reading)
+    return StagedPart(part_progress, row_check.counts, reading)
 
 
 def _raw_batches(
@@ -135,15 +135,15 @@ def _raw_batches(
     if isinstance(task.source, RawRows):
         yield task.source.table(), task.source.refused_lines
         return
-    source, labels = _with_absolute_paths(task.source, task.working_dir)
+    source, path_labels = _with_absolute_paths(task.source, task.working_dir)
     last_rows: pa.Table | None = None
     for raw_rows in read_part(task.dataset_spec, source, task.batch_rows, reading):
-        yield raw_rows, _labelled(reading.report.take_refused(), labels)
+        yield raw_rows, _labelled(reading.report.take_refused(), path_labels)
         last_rows = raw_rows
-    refused_lines = _labelled(reading.report.take_refused(), labels)
+    refused_lines = _labelled(reading.report.take_refused(), path_labels)
     if len(refused_lines) and last_rows is not None:
         yield last_rows.slice(0, 0), refused_lines
-    _rename_files(reading.report, labels)
+    _rename_files(reading.report, path_labels)
 
 
 def _with_absolute_paths(
@@ -155,16 +155,18 @@ def _with_absolute_paths(
         FileSlice(replace(part.file, path=working_dir / part.file.path), part.row_groups)
         for part in source.slices
     )
-    labels = {str(working_dir / part.file.path): str(part.file.path) for part in source.slices}
-    return replace(source, slices=slices, files=files), labels
+    path_labels = {str(working_dir / part.file.path): str(part.file.path) for part in source.slices}
+    return replace(source, slices=slices, files=files), path_labels
 
 
-def _labelled(refused_lines: pa.Table, labels: dict[str, str]) -> pa.Table:
+def _labelled(refused_lines: pa.Table, path_labels: dict[str, str]) -> pa.Table:
     """Refused lines with the paths of their files as they were given."""
-    paths = [labels.get(path, path) for path in refused_lines.column("source_file").to_pylist()]
+    paths = [
+        path_labels.get(path, path) for path in refused_lines.column("source_file").to_pylist()
+    ]
     column_field = refused_lines.schema.field("source_file")
     return refused_lines.set_column(0, column_field, pa.array(paths, pa.string()))
 
 
-def _rename_files(report: SourceReport, labels: dict[str, str]) -> None:
-    report.files = {labels.get(path, path): counts for path, counts in report.files.items()}
+def _rename_files(report: SourceReport, path_labels: dict[str, str]) -> None:
+    report.files = {path_labels.get(path, path): counts for path, counts in report.files.items()}

@@ -70,8 +70,8 @@ def ingest_source(
         EngineError: A task was lost more often than the engine's retries.
     """
     with lake.delivery(dataset_spec.user_buckets, shared_dir) as delivery:
-        progress, check_source = DeliveryProgress(delivery), prepare_check(delivery.folder)
-        template = PartTask(
+        delivery_progress, check_source = DeliveryProgress(delivery), prepare_check(delivery.folder)
+        task_template = PartTask(
             RawRows(pa.table({})),
             dataset_spec,
             batch_rows,
@@ -84,90 +84,100 @@ def ingest_source(
         )
         row_check = check_source.open()
         if dataset_spec.has_occurrences:
-            _stage_in_order(progress, template, row_check, source_report, on_sample)
+            _stage_in_order(delivery_progress, task_template, row_check, source_report, on_sample)
         else:
-            _stage_parts(progress, template, row_check, source_report, engine, on_sample)
+            _stage_parts(
+                delivery_progress, task_template, row_check, source_report, engine, on_sample
+            )
         return commit_delivery(
-            progress, row_check, lake, dataset_spec.name, dataset_spec.user_buckets, engine
+            delivery_progress, row_check, lake, dataset_spec.name, dataset_spec.user_buckets, engine
         )
 
 
 def _stage_in_order(
-    progress: DeliveryProgress,
-    template: PartTask,
+    delivery_progress: DeliveryProgress,
+    task_template: PartTask,
     row_check: DividedCheck,
     source_report: SourceReport,
     on_sample: Callable[[pa.Table], None] | None,
 ) -> None:
     """Stage a source whose rows are numbered in its order, one batch after the other."""
-    batches = read_batches(template.dataset_spec, template.batch_rows, source_report)
+    batches = read_batches(task_template.dataset_spec, task_template.batch_rows, source_report)
     for batch_idx, batch in enumerate(batches):
         if batch_idx == 0 and on_sample is not None:
             on_sample(batch.rows)
-        stage_batch(progress, batch, row_check, template.excluded_rows, template.run_columns)
+        stage_batch(
+            delivery_progress,
+            batch,
+            row_check,
+            task_template.excluded_rows,
+            task_template.run_columns,
+        )
 
 
 def _stage_parts(
-    progress: DeliveryProgress,
-    template: PartTask,
+    delivery_progress: DeliveryProgress,
+    task_template: PartTask,
     row_check: DividedCheck,
     source_report: SourceReport,
     engine: Engine,
     on_sample: Callable[[pa.Table], None] | None,
 ) -> None:
     """Stage the parts of a source on the engine, and add up what they counted in its order."""
-    dataset_spec = template.dataset_spec
-    parts = divide_source(dataset_spec, template.batch_rows)
-    sample_path = None if on_sample is None else template.folder / _SAMPLE
+    dataset_spec = task_template.dataset_spec
+    parts = divide_source(dataset_spec, task_template.batch_rows)
+    sample_path = None if on_sample is None else task_template.folder / _SAMPLE
     n_bytes, max_bytes = 0, parts[0].max_bytes if parts else 0
-    sources: Iterator[SourcePart | RawRows] = (
-        _raw_parts(template, source_report, engine) if parts is None else iter(parts)
+    part_sources: Iterator[SourcePart | RawRows] = (
+        _raw_parts(task_template, source_report, engine) if parts is None else iter(parts)
     )
     tasks = (
-        replace(template, source=source, sample_path=sample_path if part_idx == 0 else None)
-        for part_idx, source in enumerate(sources)
+        replace(task_template, source=source, sample_path=sample_path if part_idx == 0 else None)
+        for part_idx, source in enumerate(part_sources)
     )
     try:
-        for part_idx, part in enumerate(engine.map(stage_part, tasks)):
-            _add_part(progress, row_check, source_report, part)
-            n_bytes += part.reading.n_bytes
+        for part_idx, staged_part in enumerate(engine.map(stage_part, tasks)):
+            _add_part(delivery_progress, row_check, source_report, staged_part)
+            n_bytes += staged_part.reading.n_bytes
             if parts is None:
-                _raw_path(template.folder, part_idx).unlink(missing_ok=True)
+                _raw_path(task_template.folder, part_idx).unlink(missing_ok=True)
             else:
                 ByteBudget(max_bytes, max_bytes).spend(n_bytes)
     finally:  # also of a delivery that is refused, so that its data docs show why
         if on_sample is not None and sample_path is not None and sample_path.is_file():
             on_sample(pq.read_table(sample_path))
-    if progress.n_read == progress.n_refused_lines:
+    if delivery_progress.n_read == delivery_progress.n_refused_lines:
         raise empty_log_error(dataset_spec)
 
 
 def _add_part(
-    progress: DeliveryProgress,
+    delivery_progress: DeliveryProgress,
     row_check: DividedCheck,
     source_report: SourceReport,
-    part: StagedPart,
+    staged_part: StagedPart,
 ) -> None:
-    progress.extend(part.progress)
-    row_check.add_counts(part.check_counts)
-    source_report.files.update(part.reading.report.files)
+    delivery_progress.extend(staged_part.part_progress)
+    row_check.add_counts(staged_part.check_counts)
+    source_report.files.update(staged_part.reading.report.files)
 
 
 def _raw_parts(
-    template: PartTask, source_report: SourceReport, engine: Engine
+    task_template: PartTask, source_report: SourceReport, engine: Engine
 ) -> Iterator[RawRows]:
     """Batches of a source that is read as a whole; for other processes, in files."""
     raw_batches = read_events(
-        template.dataset_spec, batch_rows=template.batch_rows, source_report=source_report
+        task_template.dataset_spec, batch_rows=task_template.batch_rows, source_report=source_report
     )
     part_idx, last_rows = 0, None
     for part_idx, raw_rows in enumerate(raw_batches):
-        yield _raw_part(template.folder, part_idx, raw_rows, source_report, engine)
+        yield _raw_part(task_template.folder, part_idx, raw_rows, source_report, engine)
         last_rows = raw_rows.slice(0, 0)
     if last_rows is not None:
-        trailing = _raw_part(template.folder, part_idx + 1, last_rows, source_report, engine)
-        if trailing.refused_lines is not None:
-            yield trailing
+        trailing_part = _raw_part(
+            task_template.folder, part_idx + 1, last_rows, source_report, engine
+        )
+        if trailing_part.refused_lines is not None:
+            yield trailing_part
 
 
 def _raw_part(

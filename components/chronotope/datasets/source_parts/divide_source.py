@@ -75,23 +75,25 @@ def divide_source(dataset_spec: DatasetSpec, part_rows: int) -> list[SourcePart]
         slices = [[FileSlice(file) for file in files] for files in _file_groups(part_files)]
         max_bytes = table_spec.limits.max_bytes
     else:
-        byte_budget, columns, slices = _row_groups(table_spec, part_files, part_rows)
-        known_columns, max_bytes = known_columns | columns, byte_budget.limit
+        byte_budget, column_names, slices = _row_groups(table_spec, part_files, part_rows)
+        known_columns, max_bytes = known_columns | column_names, byte_budget.limit
     # Deletion vectors of other files are not needed to look for their columns.
     files = tuple(replace(part_file, row_mask=None) for part_file in part_files)
-    return [SourcePart(tuple(part), files, known_columns, max_bytes) for part in slices]
+    return [
+        SourcePart(tuple(source_part), files, known_columns, max_bytes) for source_part in slices
+    ]
 
 
 def _file_groups(part_files: Sequence[PartFile]) -> Iterator[list[PartFile]]:
     """Consecutive files of at least ``PART_BYTES`` together."""
-    group: list[PartFile] = []
+    file_group: list[PartFile] = []
     for part_file in part_files:
-        group.append(part_file)
-        if sum(file.path.stat().st_size for file in group) >= PART_BYTES:
-            yield group
-            group = []
-    if group:
-        yield group
+        file_group.append(part_file)
+        if sum(file.path.stat().st_size for file in file_group) >= PART_BYTES:
+            yield file_group
+            file_group = []
+    if file_group:
+        yield file_group
 
 
 def _row_groups(
@@ -101,26 +103,26 @@ def _row_groups(
     with translated_errors(part_files[0].path, table_spec):
         byte_budget = check_parquet_files([file.path for file in part_files], table_spec)
     parts: list[list[FileSlice]] = []
-    columns, n_waiting = set[str](), part_rows
+    column_names, n_waiting = set[str](), part_rows
     for part_file in part_files:
         with translated_errors(part_file.path, table_spec):
             group_rows, names = _group_sizes(part_file.path)
-        columns |= set(table_spec.needed) & names
+        column_names |= set(table_spec.needed) & names
         for group_idx, n_rows in enumerate(group_rows):
             if n_waiting + n_rows > part_rows:
                 parts.append([])
                 n_waiting = 0
             n_waiting += n_rows
             _append_group(parts[-1], part_file, group_idx)
-    return byte_budget, frozenset(columns), parts
+    return byte_budget, frozenset(column_names), parts
 
 
-def _append_group(part: list[FileSlice], part_file: PartFile, group_idx: int) -> None:
+def _append_group(source_part: list[FileSlice], part_file: PartFile, group_idx: int) -> None:
     """Add a row group to a part; consecutive ones of a file are one slice."""
-    if part and part[-1].file is part_file and part[-1].row_groups is not None:
-        part[-1] = FileSlice(part_file, (part[-1].row_groups[0], group_idx + 1))
+    if source_part and source_part[-1].file is part_file and source_part[-1].row_groups is not None:
+        source_part[-1] = FileSlice(part_file, (source_part[-1].row_groups[0], group_idx + 1))
     else:
-        part.append(FileSlice(part_file, (group_idx, group_idx + 1)))
+        source_part.append(FileSlice(part_file, (group_idx, group_idx + 1)))
 
 
 def _group_sizes(file_path: Path) -> tuple[list[int], set[str]]:

@@ -64,25 +64,29 @@ class _Parts:
 
     def new_parts(self) -> list[BucketPart]:
         """Parts with rows, by bucket."""
-        return [part for _, (_, part) in sorted(self.written.items()) if part.path is not None]
+        return [
+            bucket_part
+            for _, (_, bucket_part) in sorted(self.written.items())
+            if bucket_part.path is not None
+        ]
 
     def n_rows(self) -> int:
         """Number of new rows."""
-        return sum(part.n_rows for part in self.new_parts())
+        return sum(bucket_part.n_rows for bucket_part in self.new_parts())
 
-    def replace(self, table_paths: tuple[str, ...], part: BucketPart) -> None:
+    def replace(self, table_paths: tuple[str, ...], bucket_part: BucketPart) -> None:
         """Record the part of a bucket, and remove its earlier file."""
-        if part.bucket in self.written:
-            self.remove([self.written[part.bucket][1]])
-        self.written[part.bucket] = table_paths, part
+        if bucket_part.bucket in self.written:
+            self.remove([self.written[bucket_part.bucket][1]])
+        self.written[bucket_part.bucket] = table_paths, bucket_part
 
-    def remove(self, parts: Iterable[BucketPart]) -> None:
+    def remove(self, bucket_parts: Iterable[BucketPart]) -> None:
         """Remove files that no version names; one that cannot be removed does no harm."""
         target = open_folder(self.target)
-        for part in parts:
-            if part.path is not None:
+        for bucket_part in bucket_parts:
+            if bucket_part.path is not None:
                 with suppress(OSError):
-                    target.delete_file(part.path)
+                    target.delete_file(bucket_part.path)
 
 
 def commit_buckets(lake_root: Location, delivery: StagedBuckets, engine: Engine) -> BucketCommit:
@@ -102,27 +106,27 @@ def commit_buckets(lake_root: Location, delivery: StagedBuckets, engine: Engine)
     table: Location = f"{lake_root}/events"
     if isinstance(lake_root, Path):
         table = (lake_root / "events").resolve()  # for workers in other folders
-    parts = _Parts(table, delivery.folder if is_local else table)
+    bucket_parts = _Parts(table, delivery.folder if is_local else table)
     try:
-        _commit_in_turn(table, delivery, parts, engine)
+        _commit_in_turn(table, delivery, bucket_parts, engine)
     except BaseException:
-        _remove_unnamed(parts)
+        _remove_unnamed(bucket_parts)
         raise
-    return BucketCommit(parts.n_rows(), _sum_repeated(delivery, parts))
+    return BucketCommit(bucket_parts.n_rows(), _sum_repeated(delivery, bucket_parts))
 
 
 def _commit_in_turn(
-    table: Location, delivery: StagedBuckets, parts: _Parts, engine: Engine
+    table: Location, delivery: StagedBuckets, bucket_parts: _Parts, engine: Engine
 ) -> None:
     """Write the parts and commit them, again if another process committed meanwhile."""
     for attempt in range(1, _ATTEMPTS + 1):
         delta_table = _open_latest(table)
         if delta_table is not None and count_buckets(delta_table) != delivery.n_buckets:
             raise BucketsChanged
-        _write_parts(delta_table, delivery, parts, engine)
+        _write_parts(delta_table, delivery, bucket_parts, engine)
         try:
-            if delta_table is None or parts.n_rows():
-                _commit_parts(delta_table, delivery, parts)
+            if delta_table is None or bucket_parts.n_rows():
+                _commit_parts(delta_table, delivery, bucket_parts)
         except CommitFailedError:
             if attempt == _ATTEMPTS:
                 raise
@@ -138,35 +142,39 @@ def _open_latest(table: Location) -> DeltaTable | None:
 
 
 def _write_parts(
-    delta_table: DeltaTable | None, delivery: StagedBuckets, parts: _Parts, engine: Engine
+    delta_table: DeltaTable | None, delivery: StagedBuckets, bucket_parts: _Parts, engine: Engine
 ) -> None:
     """Write the parts of the buckets whose files in the table are others than before."""
     table_paths = {} if delta_table is None else paths_by_bucket(delta_table)
     schema = _part_schema(delta_table, delivery.schema)
     tasks = []
-    for bucket in delivery.buckets():
+    for bucket in delivery.row_buckets():
         bucket_paths = table_paths.get(bucket, ())
-        if bucket in parts.written and parts.written[bucket][0] == bucket_paths:
+        if bucket in bucket_parts.written and bucket_parts.written[bucket][0] == bucket_paths:
             continue
         tasks.append(
             BucketTask(
                 bucket,
                 tuple(delivery.row_groups(bucket)),
                 schema,
-                parts.table,
+                bucket_parts.table,
                 bucket_paths,
-                parts.target,
-                _part_path(parts, bucket),
+                bucket_parts.target,
+                _part_path(bucket_parts, bucket),
             )
         )
-    for task, part in zip(tasks, engine.map(write_bucket, tasks), strict=True):
-        parts.replace(task.table_paths, part)
+    for task, bucket_part in zip(tasks, engine.map(write_bucket, tasks), strict=True):
+        bucket_parts.replace(task.table_paths, bucket_part)
 
 
-def _part_path(parts: _Parts, bucket: int) -> str:
+def _part_path(bucket_parts: _Parts, bucket: int) -> str:
     """Path of a new file: in an object store its last one, else in the staging folder."""
     file_name = f"part-{bucket:05d}-{uuid4()}.snappy.parquet"
-    return file_name if isinstance(parts.table, Path) else f"{c.USER_BUCKET}={bucket}/{file_name}"
+    return (
+        file_name
+        if isinstance(bucket_parts.table, Path)
+        else f"{c.USER_BUCKET}={bucket}/{file_name}"
+    )
 
 
 def _part_schema(delta_table: DeltaTable | None, row_schema: pa.Schema) -> pa.Schema:
@@ -196,21 +204,25 @@ def _kind(arrow_type: pa.DataType) -> str:
     return "number" if is_number else str(arrow_type)
 
 
-def _commit_parts(delta_table: DeltaTable | None, delivery: StagedBuckets, parts: _Parts) -> None:
+def _commit_parts(
+    delta_table: DeltaTable | None, delivery: StagedBuckets, bucket_parts: _Parts
+) -> None:
     """Make the parts visible in one commit on top of the opened version."""
     if delta_table is not None:
         table_schema = pa.schema(delta_table.schema().to_arrow())
         if set(delivery.schema.names) - set(table_schema.names):
-            _commit_new_columns(delta_table, delivery, parts)
+            _commit_new_columns(delta_table, delivery, bucket_parts)
             return
-    actions: list[AddAction] = []
+    add_actions: list[AddAction] = []
     try:
-        actions += (_placed(part, parts) for part in parts.new_parts())
+        add_actions += (
+            _placed(bucket_part, bucket_parts) for bucket_part in bucket_parts.new_parts()
+        )
         if delta_table is None:
-            _create_table(delivery, parts, actions)
+            _create_table(delivery, bucket_parts, add_actions)
         else:
             delta_table.create_write_transaction(
-                [*actions],
+                [*add_actions],
                 "append",
                 delta_table.schema(),
                 [c.USER_BUCKET],
@@ -218,37 +230,41 @@ def _commit_parts(delta_table: DeltaTable | None, delivery: StagedBuckets, parts
                 post_commithook_properties=NO_CLEANUP,
             )
     except BaseException:
-        _take_back(parts, actions)
+        _take_back(bucket_parts, add_actions)
         raise
 
 
-def _create_table(delivery: StagedBuckets, parts: _Parts, actions: list[AddAction]) -> None:
+def _create_table(
+    delivery: StagedBuckets, bucket_parts: _Parts, add_actions: list[AddAction]
+) -> None:
     schema = delivery.schema.append(bucket_field(delivery.n_buckets))
     try:
         create_table_with_add_actions(
-            str(parts.table),
+            str(bucket_parts.table),
             Schema.from_arrow(schema),
-            actions,
+            add_actions,
             mode="error",
             partition_by=[c.USER_BUCKET],
             configuration=ALL_VERSIONS,
             commit_properties=FIRST,
         )
     except DeltaError as error:
-        if _open_latest(parts.table) is None:
+        if _open_latest(bucket_parts.table) is None:
             raise
         raise CommitFailedError("Another process created the table") from error
 
 
-def _commit_new_columns(delta_table: DeltaTable, delivery: StagedBuckets, parts: _Parts) -> None:
+def _commit_new_columns(
+    delta_table: DeltaTable, delivery: StagedBuckets, bucket_parts: _Parts
+) -> None:
     """Append rows with columns that the table has not; Delta writes them once more."""
-    new_parts, schema = parts.new_parts(), _part_schema(delta_table, delivery.schema)
+    new_parts, schema = bucket_parts.new_parts(), _part_schema(delta_table, delivery.schema)
     # A dataset reads in threads of Arrow: those of Delta, which call the reader, cannot wait.
     new_rows = pads.dataset(
-        [part.path for part in new_parts],
+        [bucket_part.path for bucket_part in new_parts],
         schema=schema,
         format="parquet",
-        filesystem=open_folder(parts.target),
+        filesystem=open_folder(bucket_parts.target),
     )
     written_schema = schema.append(bucket_field(delivery.n_buckets))
 
@@ -265,37 +281,41 @@ def _commit_new_columns(delta_table: DeltaTable, delivery: StagedBuckets, parts:
         commit_properties=AT_ONCE,
         post_commithook_properties=NO_CLEANUP,
     )
-    if not isinstance(parts.table, Path):
-        parts.remove(new_parts)
+    if not isinstance(bucket_parts.table, Path):
+        bucket_parts.remove(new_parts)
 
 
-def _placed(part: BucketPart, parts: _Parts) -> AddAction:
+def _placed(bucket_part: BucketPart, bucket_parts: _Parts) -> AddAction:
     """Action that adds a part; in a local lake its file is moved into the folder of its bucket."""
-    file_path = part.path or ""
-    if isinstance(parts.table, Path) and isinstance(parts.target, Path):
-        file_path = f"{c.USER_BUCKET}={part.bucket}/{part.path}"
-        private_folder((parts.table / file_path).parent)
-        (parts.target / str(part.path)).rename(parts.table / file_path)
-    return add_action(file_path, part.bucket, part.n_bytes, part.n_rows)
+    file_path = bucket_part.path or ""
+    if isinstance(bucket_parts.table, Path) and isinstance(bucket_parts.target, Path):
+        file_path = f"{c.USER_BUCKET}={bucket_part.bucket}/{bucket_part.path}"
+        private_folder((bucket_parts.table / file_path).parent)
+        (bucket_parts.target / str(bucket_part.path)).rename(bucket_parts.table / file_path)
+    return add_action(file_path, bucket_part.bucket, bucket_part.n_bytes, bucket_part.n_rows)
 
 
-def _take_back(parts: _Parts, actions: list[AddAction]) -> None:
+def _take_back(bucket_parts: _Parts, add_actions: list[AddAction]) -> None:
     """Move the files back after a failure, unless the commit was made before it."""
-    if not isinstance(parts.table, Path) or not isinstance(parts.target, Path):
+    if not isinstance(bucket_parts.table, Path) or not isinstance(bucket_parts.target, Path):
         return
-    named_paths = _named_paths(parts.table)
-    for action in actions:
+    named_paths = _named_paths(bucket_parts.table)
+    for action in add_actions:
         if action.path not in named_paths:
-            (parts.table / action.path).rename(parts.target / Path(action.path).name)
+            (bucket_parts.table / action.path).rename(bucket_parts.target / Path(action.path).name)
 
 
-def _remove_unnamed(parts: _Parts) -> None:
+def _remove_unnamed(bucket_parts: _Parts) -> None:
     """Remove the files of a failed delivery from an object store."""
-    if isinstance(parts.table, Path):
+    if isinstance(bucket_parts.table, Path):
         return  # they are in the staging folder
     with suppress(OSError, DeltaError):  # the first error is the one to report
-        named_paths = _named_paths(parts.table)
-        parts.remove(part for part in parts.new_parts() if part.path not in named_paths)
+        named_paths = _named_paths(bucket_parts.table)
+        bucket_parts.remove(
+            bucket_part
+            for bucket_part in bucket_parts.new_parts()
+            if bucket_part.path not in named_paths
+        )
 
 
 def _named_paths(table: Location) -> set[str]:
@@ -305,17 +325,21 @@ def _named_paths(table: Location) -> set[str]:
     return {path for paths in paths_by_bucket(latest).values() for path in paths}
 
 
-def _sum_repeated(delivery: StagedBuckets, parts: _Parts) -> RepeatedRows:
+def _sum_repeated(delivery: StagedBuckets, bucket_parts: _Parts) -> RepeatedRows:
     """Repeated rows of all buckets, with the example that comes first in the source."""
     batch_numbers = {file.path.name: number for number, file in enumerate(delivery.files)}
-    bucket_parts = [part for _, part in parts.written.values()]
+    all_parts = [bucket_part for _, bucket_part in bucket_parts.written.values()]
     examples = sorted(
-        (batch_numbers[part.example_row[0]], part.example_row[1], part.repeated.example)
-        for part in bucket_parts
-        if part.example_row is not None
+        (
+            batch_numbers[bucket_part.example_row[0]],
+            bucket_part.example_row[1],
+            bucket_part.repeated.example,
+        )
+        for bucket_part in all_parts
+        if bucket_part.example_row is not None
     )
     return RepeatedRows(
-        n_rows=sum(part.repeated.n_rows for part in bucket_parts),
-        n_equal=sum(part.repeated.n_equal for part in bucket_parts),
+        n_rows=sum(bucket_part.repeated.n_rows for bucket_part in all_parts),
+        n_equal=sum(bucket_part.repeated.n_equal for bucket_part in all_parts),
         example=examples[0][2] if examples else None,
     )

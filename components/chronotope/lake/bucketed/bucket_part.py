@@ -91,17 +91,17 @@ def write_bucket(task: BucketTask) -> BucketPart:
     Raises:
         StoreError: A file cannot be read or written.
     """
-    rows = BucketRows(task.row_groups, task.schema)
+    staged_rows = BucketRows(task.row_groups, task.schema)
     with translate_store_errors("events"):
-        is_new = rows.first_row_mask()
-        is_new &= ~_known_rows(rows, open_folder(task.table), task.table_paths)
-        repeated, example_position = compare_repeated_rows(rows)
-        example_row = None if example_position is None else rows.source_row(example_position)
+        is_new = staged_rows.first_row_mask()
+        is_new &= ~_known_rows(staged_rows, open_folder(task.table), task.table_paths)
+        repeated, example_position = compare_repeated_rows(staged_rows)
+        example_row = None if example_position is None else staged_rows.source_row(example_position)
         n_rows = int(is_new.sum())
         if not n_rows:
             return BucketPart(task.bucket, None, 0, 0, repeated, example_row)
         target = open_folder(task.target)
-        n_bytes = _write_new_rows(rows, is_new, target, task.target_path)
+        n_bytes = _write_new_rows(staged_rows, is_new, target, task.target_path)
     return BucketPart(task.bucket, task.target_path, n_bytes, n_rows, repeated, example_row)
 
 
@@ -145,10 +145,10 @@ class BucketRows:
         """Positions of the rows whose id hash occurs more than once, increasing."""
         return self._repeated
 
-    def event_ids(self, positions: npt.NDArray[np.int64]) -> pa.ChunkedArray:
+    def event_ids(self, row_positions: npt.NDArray[np.int64]) -> pa.ChunkedArray:
         """Ids of the rows at increasing positions."""
         id_column = pa.chunked_array([], pa.string())
-        for chunk_idx, chunk_rows in rows_by_chunk(self, positions):
+        for chunk_idx, chunk_rows in rows_by_chunk(self, row_positions):
             chunk_ids = self.read_chunk(chunk_idx, [c.EVENT_ID]).column(0)
             taken_ids = chunk_ids.take(pa.array(chunk_rows))
             id_column = pa.chunked_array([*id_column.chunks, *taken_ids.chunks], pa.string())
@@ -170,9 +170,11 @@ class BucketRows:
         return self.row_groups[chunk_idx][0].name, int(source_rows[int(chunk_rows[0])].as_py())
 
 
-def _known_rows(rows: BucketRows, table: pafs.FileSystem, table_paths: tuple[str, ...]) -> Mask:
+def _known_rows(
+    staged_rows: BucketRows, table: pafs.FileSystem, table_paths: tuple[str, ...]
+) -> Mask:
     """Mask of the rows whose id is in one of some files of the table, shape (n_rows,)."""
-    id_hashes = rows.id_hashes()
+    id_hashes = staged_rows.id_hashes()
     hash_set = pa.array(id_hashes)
     known_ids: list[pa.Array] = []
     for table_path in table_paths:
@@ -186,43 +188,45 @@ def _known_rows(rows: BucketRows, table: pafs.FileSystem, table_paths: tuple[str
     candidate_ids = pa.chunked_array(known_ids, pa.string())
     if len(candidate_ids):  # two ids may share a hash, so that candidates are compared as texts
         candidate_hashes = pa.array(key_hashes(candidate_ids))
-        positions = np.flatnonzero(pc.is_in(hash_set, value_set=candidate_hashes))
-        is_known[positions] = pc.is_in(
-            rows.event_ids(positions), value_set=candidate_ids.combine_chunks()
+        row_positions = np.flatnonzero(pc.is_in(hash_set, value_set=candidate_hashes))
+        is_known[row_positions] = pc.is_in(
+            staged_rows.event_ids(row_positions), value_set=candidate_ids.combine_chunks()
         ).to_numpy()
     return is_known
 
 
 def _write_new_rows(
-    rows: BucketRows, is_new: Mask, target: pafs.FileSystem, target_path: str
+    staged_rows: BucketRows, is_new: Mask, target: pafs.FileSystem, target_path: str
 ) -> int:
     """Write the rows of a mask to a file; returns its size in bytes."""
     with (
         target.open_output_stream(target_path) as stream,
-        pq.ParquetWriter(stream, rows.schema, **parquet_options(rows.schema)) as writer,
+        pq.ParquetWriter(
+            stream, staged_rows.schema, **parquet_options(staged_rows.schema)
+        ) as writer,
     ):
-        for group in _large_tables(_new_tables(rows, is_new)):
-            writer.write_table(group, row_group_size=len(group))
+        for row_group in _large_tables(_new_tables(staged_rows, is_new)):
+            writer.write_table(row_group, row_group_size=len(row_group))
     return int(target.get_file_info(target_path).size)
 
 
-def _new_tables(rows: BucketRows, is_new: Mask) -> Iterator[pa.Table]:
+def _new_tables(staged_rows: BucketRows, is_new: Mask) -> Iterator[pa.Table]:
     start_row = 0
-    for chunk_idx, n_rows in enumerate(rows.chunk_sizes()):
+    for chunk_idx, n_rows in enumerate(staged_rows.chunk_sizes()):
         chunk_mask = is_new[start_row : start_row + n_rows]
         start_row += n_rows
         if chunk_mask.any():
-            chunk_rows = rows.read_chunk(chunk_idx).drop_columns(SOURCE_ROW)
-            yield conform_rows(chunk_rows.filter(pa.array(chunk_mask)), rows.schema)
+            chunk_rows = staged_rows.read_chunk(chunk_idx).drop_columns(SOURCE_ROW)
+            yield conform_rows(chunk_rows.filter(pa.array(chunk_mask)), staged_rows.schema)
 
 
 def _large_tables(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
     """The same rows in tables of at least ``_GROUP_ROWS`` rows; the last one may be smaller."""
-    waiting: list[pa.Table] = []
+    waiting_rows: list[pa.Table] = []
     for table in tables:
-        waiting.append(table)
-        if sum(map(len, waiting)) >= _GROUP_ROWS:
-            yield pa.concat_tables(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)
+        waiting_rows.append(table)
+        if sum(map(len, waiting_rows)) >= _GROUP_ROWS:
+            yield pa.concat_tables(waiting_rows)
+            waiting_rows = []
+    if waiting_rows:
+        yield pa.concat_tables(waiting_rows)

@@ -84,7 +84,7 @@ class StagedBuckets:
         """Number of staged rows, including rows with a repeated id."""
         return sum(staged_file.n_rows for staged_file in self.files)
 
-    def buckets(self) -> list[int]:
+    def row_buckets(self) -> list[int]:
         """Buckets with staged rows, increasing."""
         return sorted({bucket for file in self.files for bucket, _ in file.bucket_sizes})
 
@@ -117,11 +117,11 @@ def stage_file(rows: pa.Table, folder: Path, n_buckets: int) -> StagedFile:
         StoreError: The batch cannot be written.
     """
     batch_schema = conformed_schema(rows.schema, EVENTS)
-    buckets = user_buckets(rows.column(c.USER_ID), n_buckets)
-    row_order = np.argsort(buckets, kind="stable")
+    row_buckets = user_buckets(rows.column(c.USER_ID), n_buckets)
+    row_order = np.argsort(row_buckets, kind="stable")
     sorted_rows = conform_rows(rows, batch_schema).take(pa.array(row_order))
     sorted_rows = sorted_rows.append_column(SOURCE_ROW, pa.array(row_order.astype(np.int32)))
-    present_buckets, bucket_sizes = np.unique(buckets, return_counts=True)
+    present_buckets, bucket_sizes = np.unique(row_buckets, return_counts=True)
     file_path = folder / f"good-{uuid4()}.parquet"
     with translate_store_errors("events"):
         write_row_groups(sorted_rows, bucket_sizes.tolist(), file_path)

@@ -36,10 +36,10 @@ class StateConnection(Protocol):
     def in_transaction(self) -> bool:
         """Whether a transaction is open."""
 
-    def execute(self, sql: str, values: Sequence[Any] = ..., /) -> StateCursor:
+    def execute(self, sql_text: str, query_values: Sequence[Any] = ..., /) -> StateCursor:
         """Execute a statement."""
 
-    def executemany(self, sql: str, value_rows: Iterable[Sequence[Any]], /) -> StateCursor:
+    def executemany(self, sql_text: str, value_rows: Iterable[Sequence[Any]], /) -> StateCursor:
         """Execute a statement for each row of values."""
 
     def close(self) -> None:
@@ -68,13 +68,13 @@ def open_state(
         return private_connection(
             file_path, schema, synchronous=synchronous, journal_mode=journal_mode
         )
-    connection = _server_connection(file_path)
+    state_connection = _server_connection(file_path)
     try:
-        connection.prepare_schema(schema)
+        state_connection.prepare_schema(schema)
     except BaseException:
-        connection.close()
+        state_connection.close()
         raise
-    return connection
+    return state_connection
 
 
 def open_existing(file_path: Path) -> StateConnection | None:
@@ -91,10 +91,10 @@ def open_existing(file_path: Path) -> StateConnection | None:
         if not file_path.exists():
             return None
         return sqlite3.connect(file_path, timeout=_WAIT_S, isolation_level=None)
-    connection = _server_connection(file_path)
-    if connection.schema_exists():
-        return connection
-    connection.close()
+    state_connection = _server_connection(file_path)
+    if state_connection.schema_exists():
+        return state_connection
+    state_connection.close()
     return None
 
 
@@ -109,63 +109,63 @@ def state_exists(file_path: Path) -> bool:
     """
     if not state_url():
         return file_path.is_file()
-    with closing(_server_connection(file_path)) as connection:
-        return connection.schema_exists()
+    with closing(_server_connection(file_path)) as state_connection:
+        return state_connection.schema_exists()
 
 
 @contextmanager
-def write_transaction(connection: StateConnection) -> Iterator[None]:
+def write_transaction(state_connection: StateConnection) -> Iterator[None]:
     """Transaction of the only writer of a store: committed at the end, or rolled back.
 
     Args:
-        connection: Connection without a transaction.
+        state_connection: Connection without a transaction.
     """
-    if isinstance(connection, PostgresConnection):
-        with connection.write_transaction():
+    if isinstance(state_connection, PostgresConnection):
+        with state_connection.write_transaction():
             yield
     else:
-        assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - narrows the protocol
-        with immediate_transaction(connection):
+        assert isinstance(state_connection, sqlite3.Connection)  # noqa: S101 - narrows the protocol
+        with immediate_transaction(state_connection):
             yield
 
 
 @contextmanager
-def purging_deletes(connection: StateConnection, table_name: str) -> Iterator[None]:
+def purging_deletes(state_connection: StateConnection, table_name: str) -> Iterator[None]:
     """Leave nothing of the rows that the block deletes in the table's files.
 
     SQLite overwrites and returns freed pages. Postgres writes the table into a new file; its
     write-ahead log and the backups are the operator's.
 
     Args:
-        connection: Connection without a transaction.
+        state_connection: Connection without a transaction.
         table_name: Table whose rows are deleted.
     """
-    is_server = isinstance(connection, PostgresConnection)
+    is_server = isinstance(state_connection, PostgresConnection)
     if not is_server:
-        connection.execute("PRAGMA secure_delete = ON")
+        state_connection.execute("PRAGMA secure_delete = ON")
     yield
     if is_server:
-        connection.execute(f"VACUUM (FULL) {table_name}")
+        state_connection.execute(f"VACUUM (FULL) {table_name}")
     else:
-        connection.execute("VACUUM")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        state_connection.execute("VACUUM")
+        state_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def store_identity(connection: StateConnection) -> int:
+def store_identity(state_connection: StateConnection) -> int:
     """Number that was drawn at random when the store was created.
 
     SQLite keeps it as ``user_version``, Postgres in a table.
 
     Args:
-        connection: Connection without a transaction.
+        state_connection: Connection without a transaction.
     """
-    if isinstance(connection, PostgresConnection):
-        return int(connection.first_value("SELECT number FROM store_identity"))
-    with write_transaction(connection):
-        (drawn_number,) = connection.execute("PRAGMA user_version").fetchone()
+    if isinstance(state_connection, PostgresConnection):
+        return int(state_connection.first_value("SELECT number FROM store_identity"))
+    with write_transaction(state_connection):
+        (drawn_number,) = state_connection.execute("PRAGMA user_version").fetchone()
         if not drawn_number:
             drawn_number = 1 + secrets.randbelow(2**31 - 1)
-            connection.execute(f"PRAGMA user_version = {drawn_number}")
+            state_connection.execute(f"PRAGMA user_version = {drawn_number}")
     return int(drawn_number)
 
 

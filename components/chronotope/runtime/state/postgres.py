@@ -58,7 +58,7 @@ class PostgresConnection:
         self.in_transaction = False
         self._connection = self._new_connection()
 
-    def execute(self, sql: str, values: Sequence[Any] = (), /) -> "psycopg.Cursor[Any]":
+    def execute(self, sql_text: str, query_values: Sequence[Any] = (), /) -> "psycopg.Cursor[Any]":
         """Execute a statement with ``?`` as placeholders.
 
         A lost connection is opened again before the statement. One that is lost during it is
@@ -67,30 +67,30 @@ class PostgresConnection:
         Raises:
             StoreError: The statement failed.
         """
-        sql_statement = sql.replace("%", "%%").replace("?", "%s") if values else sql
-        is_query = sql.lstrip().startswith("SELECT")
+        sql_statement = sql_text.replace("%", "%%").replace("?", "%s") if query_values else sql_text
+        is_query = sql_text.lstrip().startswith("SELECT")
         with self._driver_errors():
             import psycopg
 
             self._connect_again()
             try:
-                return self._connection.execute(sql_statement, values or None)
+                return self._connection.execute(sql_statement, query_values or None)
             except psycopg.OperationalError:
                 if self.in_transaction or not is_query or not self._connection.closed:
                     raise
                 self._connect_again()
-                return self._connection.execute(sql_statement, values or None)
+                return self._connection.execute(sql_statement, query_values or None)
 
-    def first_value(self, sql: str, values: Sequence[Any] = ()) -> Any:
+    def first_value(self, sql_text: str, query_values: Sequence[Any] = ()) -> Any:
         """First column of the first row of a query that has one.
 
         Raises:
             StoreError: The query failed.
         """
-        return self.execute(sql, values).fetchall()[0][0]
+        return self.execute(sql_text, query_values).fetchall()[0][0]
 
     def executemany(
-        self, sql: str, value_rows: Iterable[Sequence[Any]], /
+        self, sql_text: str, value_rows: Iterable[Sequence[Any]], /
     ) -> "psycopg.Cursor[Any]":
         """Execute a statement for each row of values; ``rowcount`` is the sum.
 
@@ -100,7 +100,7 @@ class PostgresConnection:
         with self._driver_errors():
             self._connect_again()
             database_cursor = self._connection.cursor()
-            database_cursor.executemany(sql.replace("%", "%%").replace("?", "%s"), value_rows)
+            database_cursor.executemany(sql_text.replace("%", "%%").replace("?", "%s"), value_rows)
             return database_cursor
 
     @contextmanager
