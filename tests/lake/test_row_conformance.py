@@ -3,9 +3,16 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chronotope.contracts.ids import event_ids
-from chronotope.lake.row_conformance import first_occurrence_mask, key_hashes, repeated_positions
+from chronotope.lake.row_conformance import (
+    first_occurrence_mask,
+    is_in_sorted,
+    key_hashes,
+    repeated_positions,
+)
 
 DIGESTS = event_ids([pa.array(np.arange(1000) % 700)])
 WORDS = pa.array(["a", "bb", None, "a", "", None, "c" * 40])
@@ -45,3 +52,12 @@ def test_a_clash_of_hashes_drops_no_key(monkeypatch: pytest.MonkeyPatch) -> None
 def test_hashes_of_many_digests_differ() -> None:
     many = event_ids([pa.array(np.arange(200_000))])
     assert len(repeated_positions(key_hashes(pa.chunked_array([many])))) == 0
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=30), st.lists(st.integers(0, 40), max_size=30))
+def test_numbers_are_looked_up_among_sorted_ones(known: list[int], asked: list[int]) -> None:
+    numbers = np.array([*known[::2], *asked], np.uint64)
+    sorted_numbers = np.unique(np.array([*known, *asked[::3]], np.uint64))
+    expected = np.isin(numbers, sorted_numbers)
+    assert is_in_sorted(numbers, sorted_numbers).tolist() == expected.tolist()
+    assert not is_in_sorted(numbers, np.zeros(0, np.uint64)).any()

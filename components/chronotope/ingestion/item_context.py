@@ -18,7 +18,7 @@ from chronotope.ingestion.table_ingestion import TableReport, quarantine_lines, 
 from chronotope.lake import Lake
 from chronotope.lake.keyed import KeyedDelivery, keyed_delivery
 from chronotope.lake.posted import PostedItemContext
-from chronotope.lake.row_conformance import row_hashes
+from chronotope.lake.row_conformance import is_in_sorted, row_hashes
 from chronotope.lake.table_schemas import ITEM_CONTEXT_TABLE, ROW
 
 _LOG = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class _Delivery:
             self.n_read += len(rows)
             is_changed = np.ones(len(rows), np.bool_)
             if known_hashes is not None:
-                is_changed = ~np.isin(row_hashes(rows), known_hashes)
+                is_changed = ~is_in_sorted(row_hashes(rows), known_hashes)
             is_good = np.ones(len(rows), np.bool_)
             if is_changed.any():
                 changed_idx = np.flatnonzero(is_changed)

@@ -149,6 +149,27 @@ def _hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
     return numbers
 
 
+def is_in_sorted(
+    numbers: npt.NDArray[np.uint64], sorted_numbers: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.bool_]:
+    """Whether each number is among others that are sorted already, shape (n,).
+
+    A batch costs what it is long, times the logarithm of the others; ``numpy.isin`` would sort the
+    others again for each batch.
+
+    Args:
+        numbers: Numbers of a batch, shape (n,), in any order.
+        sorted_numbers: Numbers that are looked up, shape (m,), increasing.
+    """
+    if not len(sorted_numbers):
+        return np.zeros(len(numbers), np.bool_)
+    order = np.argsort(numbers)  # increasing numbers are looked up near each other in memory
+    positions = np.searchsorted(sorted_numbers, numbers[order])
+    is_in = np.empty(len(numbers), np.bool_)
+    is_in[order] = sorted_numbers[positions.clip(max=len(sorted_numbers) - 1)] == numbers[order]
+    return is_in
+
+
 def repeated_positions(key_numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     """Positions of the numbers that occur more than once, increasing."""
     sorted_numbers = np.sort(key_numbers)

@@ -1,7 +1,8 @@
 """Settings of a training, composed of the configs of its components."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,6 +20,8 @@ from chronotope.splitting.folds import FoldsConfig
 from chronotope.training.augmentation import AugmentationKind
 from chronotope.training.config import TrainingConfig
 from chronotope.tuning.config import StudyConfig
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class TrainSettings(BaseModel):
@@ -98,12 +101,38 @@ def read_train_settings(config_path: Path | None, root: Path) -> TrainSettings:
     Raises:
         ConfigError: The file cannot be read, or a value is out of bounds.
     """
+    return validated_settings(
+        config_path,
+        lambda content: TrainSettings.model_validate({**content, "root": root}),
+        subject="training settings",
+        command="train DATASET",
+    )
+
+
+def validated_settings(
+    config_path: Path | None,
+    validate: Callable[[dict[str, Any]], Settings],
+    *,
+    subject: str,
+    command: str,
+) -> Settings:
+    """Settings from a YAML file, or the defaults.
+
+    Args:
+        config_path: YAML of settings; None takes the defaults.
+        validate: Makes settings of the content of the file.
+        subject: Name of the settings in messages.
+        command: Command with ``--dry-run`` that shows all settings.
+
+    Raises:
+        ConfigError: The file cannot be read, or a value is out of bounds.
+    """
     content = {} if config_path is None else read_yaml(config_path) or {}
     try:
-        return TrainSettings.model_validate({**content, "root": root})
-    except (ValidationError, TypeError) as error:
+        return validate(content)
+    except (ValidationError, TypeError, AttributeError) as error:
         raise ConfigError(
-            "The training settings cannot be used",
+            f"The {subject} cannot be used",
             received=f"{config_path}: {error}",
-            way_out="Correct the file; `chronotope train DATASET --dry-run` shows all settings",
+            way_out=f"Correct the file; `chronotope {command} --dry-run` shows all settings",
         ) from error

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.anomalies.config import DetectorConfig, DetectorName
-from chronotope.contracts.errors import ConfigError
-from chronotope.datasets.strict_yaml import read_yaml
+from chronotope.pipelines.settings import validated_settings
 from chronotope.registry.gate import GateConfig
 from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.runtime.workspace import Workspace
@@ -71,12 +70,9 @@ def read_anomaly_settings(config_path: Path | None, root: Path) -> AnomalySettin
     Raises:
         ConfigError: The file cannot be read, or a value is out of bounds.
     """
-    try:
-        content = {} if config_path is None else read_yaml(config_path) or {}
-        return AnomalySettings.model_validate({**content, "root": root})
-    except (ConfigError, ValidationError, TypeError) as error:
-        raise ConfigError(
-            "The settings of the anomaly detector cannot be used",
-            received=f"{config_path}: {error}",
-            way_out="Correct the file; `chronotope anomalies train --dry-run` shows all settings",
-        ) from error
+    return validated_settings(
+        config_path,
+        lambda content: AnomalySettings.model_validate({**content, "root": root}),
+        subject="settings of the anomaly detector",
+        command="anomalies train",
+    )

@@ -1,14 +1,12 @@
 """Settings of the flow ``federated-train``."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from chronotope.contracts.errors import ConfigError
-from chronotope.datasets.strict_yaml import read_yaml
 from chronotope.federated.config import FederationConfig
-from chronotope.pipelines.settings import TrainSettings
+from chronotope.pipelines.settings import TrainSettings, validated_settings
 from chronotope.pipelines.trust.config import PrivacyConfig
 from chronotope.runtime.allowed_paths import AllowedPath
 
@@ -95,13 +93,14 @@ def read_federated_settings(config_path: Path | None, root: Path) -> FederatedSe
     Raises:
         ConfigError: The file cannot be read, or a value is out of bounds.
     """
-    content = {} if config_path is None else read_yaml(config_path) or {}
-    try:
+
+    def validate(content: dict[str, Any]) -> FederatedSettings:
         training = {**(content.get("training") or {}), "root": root}
         return FederatedSettings.model_validate({**content, "training": training})
-    except (ValidationError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            "The settings of the federated training cannot be used",
-            received=f"{config_path}: {error}",
-            way_out="Correct the file; `chronotope federate DATASET --dry-run` shows all settings",
-        ) from error
+
+    return validated_settings(
+        config_path,
+        validate,
+        subject="settings of the federated training",
+        command="federate DATASET",
+    )

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from chronotope.contracts.errors import ConfigError
-from chronotope.datasets.strict_yaml import read_yaml
 from chronotope.models.config import ModelConfig
+from chronotope.pipelines.settings import validated_settings
 from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.runtime.workspace import Workspace
 from chronotope.training.config import TrainingConfig
@@ -56,12 +55,9 @@ def read_pretrain_settings(config_path: Path | None, root: Path) -> PretrainSett
     Raises:
         ConfigError: The file cannot be read, or a value is out of bounds.
     """
-    content = {} if config_path is None else read_yaml(config_path) or {}
-    try:
-        return PretrainSettings.model_validate({**content, "root": root})
-    except (ValidationError, TypeError) as error:
-        raise ConfigError(
-            "The settings of the pretraining cannot be used",
-            received=f"{config_path}: {error}",
-            way_out="Correct the file; `chronotope pretrain --dry-run` shows all settings",
-        ) from error
+    return validated_settings(
+        config_path,
+        lambda content: PretrainSettings.model_validate({**content, "root": root}),
+        subject="settings of the pretraining",
+        command="pretrain",
+    )
