@@ -52,10 +52,10 @@ def map_columns(
         if not _is_current(columns_dir, source_checksum, column_readers):
             _write_columns(snapshot_dir, source_checksum, column_readers)
             _remove_older(snapshot_dir)
-        files = _column_files(column_readers)
+        column_files = _column_files(column_readers)
         return {
             name: np.asarray(np.load(columns_dir / file_name, mmap_mode="r", allow_pickle=False))
-            for name, file_name in files.items()
+            for name, file_name in column_files.items()
         }
     except (OSError, ValueError) as error:
         _LOG.info("The log of %s is read into memory: %s", snapshot_dir, error)
@@ -74,12 +74,12 @@ def _is_current(
     if not (columns_dir / _META).exists():
         return False
     try:
-        meta = read_json(columns_dir / _META, subject="The columns of a log", way_out="")
+        stored_meta = read_json(columns_dir / _META, subject="The columns of a log", way_out="")
         return bool(
-            meta["source"] == source_checksum
-            and list(meta["checksums"]) == list(column_readers)
+            stored_meta["source"] == source_checksum
+            and list(stored_meta["checksums"]) == list(column_readers)
             and all(
-                file_checksum(columns_dir / file_name) == meta["checksums"][name]
+                file_checksum(columns_dir / file_name) == stored_meta["checksums"][name]
                 for name, file_name in _column_files(column_readers).items()
             )
         )
@@ -96,12 +96,12 @@ def _write_columns(
     with temporary_folder(snapshot_dir, ".columns-") as temporary_dir:
         draft_dir = temporary_dir / COLUMNS_DIR
         draft_dir.mkdir()
-        checksums = {}
+        column_checksums = {}
         for name, file_name in _column_files(column_readers).items():
             np.save(draft_dir / file_name, column_readers[name](), allow_pickle=False)
             sync_file(draft_dir / file_name)
-            checksums[name] = file_checksum(draft_dir / file_name)
-        write_json(draft_dir / _META, {"source": source_checksum, "checksums": checksums})
+            column_checksums[name] = file_checksum(draft_dir / file_name)
+        write_json(draft_dir / _META, {"source": source_checksum, "checksums": column_checksums})
         # Processes that have mapped the files of before keep them.
         shutil.rmtree(columns_dir, ignore_errors=True)
         try:
@@ -113,10 +113,10 @@ def _write_columns(
 
 def _remove_older(snapshot_dir: Path) -> None:
     """Remove the files of other snapshots, but for the latest ones; they can be written again."""
-    metas = sorted(
+    meta_paths = sorted(
         snapshot_dir.parent.glob(f"*/{COLUMNS_DIR}/{_META}"),
         key=lambda path: path.stat().st_mtime_ns,
         reverse=True,
     )
-    for meta_path in metas[MAX_SHARED_LOGS:]:
+    for meta_path in meta_paths[MAX_SHARED_LOGS:]:
         shutil.rmtree(meta_path.parent, ignore_errors=True)

@@ -32,14 +32,14 @@ def snapshot_database(
     Raises:
         StoreError: The block runs out of memory and of disk space.
     """
-    settings: dict[str, str | bool | int | float | list[str]] = {
+    database_settings: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": memory_limit,
         "temp_directory": str(spill_dir),
     }
     if n_threads is not None:
-        settings["threads"] = n_threads
+        database_settings["threads"] = n_threads
     try:
-        with duckdb.connect(config=settings) as database_connection:
+        with duckdb.connect(config=database_settings) as database_connection:
             yield database_connection
     except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
         raise StoreError(

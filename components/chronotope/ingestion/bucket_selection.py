@@ -146,9 +146,9 @@ class SelectionTask:
 
     def __call__(self, bucket: int) -> BucketCounts:
         """Write the mask of a bucket, and for a k-core the codes of its users and items."""
-        columns = [*COLUMNS, c.EVENT_ID] if self.anomalous_ids else list(COLUMNS)
+        column_names = [*COLUMNS, c.EVENT_ID] if self.anomalous_ids else list(COLUMNS)
         with translate_store_errors("events"):
-            events = self.lake.bucket_rows(bucket, self.version).to_table(columns=columns)
+            events = self.lake.bucket_rows(bucket, self.version).to_table(columns=column_names)
             event_codes = EventCodes.of(events)
             is_labelled = is_among(events, self.anomalous_ids)
             keep_mask, dropped = filter_user_noise(
@@ -172,10 +172,10 @@ class SelectionTask:
             user_mask: Events of users who have not opted out, shape (n_events,), or empty.
             dropped: Number of events dropped by reason.
         """
-        selected = keep_mask & user_mask if len(user_mask) else keep_mask
-        keeps_all = bool(selected.all())
+        selected_mask = keep_mask & user_mask if len(user_mask) else keep_mask
+        keeps_all = bool(selected_mask.all())
         if not keeps_all:
-            save_arrays(self.mask_path(bucket), **{KEEP_MASK: selected})
+            save_arrays(self.mask_path(bucket), **{KEEP_MASK: selected_mask})
         return BucketCounts(len(keep_mask), int(keep_mask.sum()), dropped, keeps_all)
 
     def _write_codes(
@@ -227,11 +227,13 @@ class CoreTask:
     def __call__(self, bucket: int) -> int:
         """Write the kept events after the step; returns their number."""
         selection, step_idx = self.selection, self.step_idx
-        codes, _ = _read_codes(selection, bucket)
+        event_codes, _ = _read_codes(selection, bucket)
         keep_mask = load_arrays(selection.core_path(bucket, step_idx))[KEEP_MASK]
         item_counts = load_arrays(selection.summed_path(bucket, step_idx))["item_counts"]
-        core_mask = core_step(codes, keep_mask, item_counts, selection.noise_config.min_events)
-        write_core_state(selection.core_path(bucket, step_idx + 1), codes, core_mask)
+        core_mask = core_step(
+            event_codes, keep_mask, item_counts, selection.noise_config.min_events
+        )
+        write_core_state(selection.core_path(bucket, step_idx + 1), event_codes, core_mask)
         return int(core_mask.sum())
 
 
@@ -271,12 +273,14 @@ def _remove_to_core(
     n_items = 1 + max((int(item_map.max(initial=0)) for item_map in item_maps), default=0)
     step_idx = 0
     while True:
-        summed = np.zeros(n_items, np.int64)
+        summed_counts = np.zeros(n_items, np.int64)
         for bucket, item_map in zip(buckets, item_maps, strict=True):
-            state = load_arrays(selection.core_path(bucket, step_idx))
-            summed[item_map] += state["item_counts"]
+            core_state = load_arrays(selection.core_path(bucket, step_idx))
+            summed_counts[item_map] += core_state["item_counts"]
         for bucket, item_map in zip(buckets, item_maps, strict=True):
-            save_arrays(selection.summed_path(bucket, step_idx), item_counts=summed[item_map])
+            save_arrays(
+                selection.summed_path(bucket, step_idx), item_counts=summed_counts[item_map]
+            )
         n_left = sum(engine.map(CoreTask(selection, step_idx), buckets))
         if n_left == n_kept:
             return list(engine.map(CoreMaskTask(selection, step_idx), buckets))
@@ -287,17 +291,21 @@ def _joined_items(
     selection: SelectionTask, buckets: Sequence[int]
 ) -> Iterator[npt.NDArray[np.int32]]:
     """Index of each code of an item of a bucket among the items of all buckets."""
-    ids = [pq.read_table(selection.items_path(bucket))["id"] for bucket in buckets]
-    joined = IdMap.of(pa.chunked_array([chunk for column in ids for chunk in column.chunks]))
-    for column in ids:
-        yield joined.index(column)
+    bucket_ids = [pq.read_table(selection.items_path(bucket))["id"] for bucket in buckets]
+    joined_ids = IdMap.of(
+        pa.chunked_array([chunk for id_column in bucket_ids for chunk in id_column.chunks])
+    )
+    for id_column in bucket_ids:
+        yield joined_ids.index(id_column)
 
 
 def _read_codes(selection: SelectionTask, bucket: int) -> tuple[EventCodes, Mask]:
     """Codes of the events of a bucket, and the mask of users who have not opted out."""
-    arrays = load_arrays(selection.codes_path(bucket))
-    codes = EventCodes(arrays["user_idx"], arrays["item_idx"], pa.array([], pa.string()))
-    return codes, arrays["user_mask"]
+    code_arrays = load_arrays(selection.codes_path(bucket))
+    event_codes = EventCodes(
+        code_arrays["user_idx"], code_arrays["item_idx"], pa.array([], pa.string())
+    )
+    return event_codes, code_arrays["user_mask"]
 
 
 def _absolute_lake(lake: Lake) -> Lake:

@@ -37,13 +37,19 @@ class TargetSpans(NamedTuple):
             log: All events.
             positions: Target events, shape (n_targets,).
         """
-        spans = np.empty((3, len(positions)), np.int64)
+        target_bounds = np.empty((3, len(positions)), np.int64)
         for block in _target_blocks(log, positions):
-            basket_start = block.rows.basket_start()
-            bounds = (block.rows.user_start(), basket_start, basket_ends(block.rows, basket_start))
-            rows = positions[block.targets] - block.first_row
-            spans[:, block.targets] = [bound[rows] + block.first_row for bound in bounds]
-        return cls(*spans)
+            basket_start = block.user_log.basket_start()
+            block_bounds = (
+                block.user_log.user_start(),
+                basket_start,
+                basket_ends(block.user_log, basket_start),
+            )
+            block_rows = positions[block.targets] - block.first_row
+            target_bounds[:, block.targets] = [
+                bound[block_rows] + block.first_row for bound in block_bounds
+            ]
+        return cls(*target_bounds)
 
     @property
     def n_history(self) -> Int64:
@@ -78,11 +84,11 @@ class FirstEvents(NamedTuple):
         is_first = np.zeros(len(log), np.bool_)
         of_target = np.empty(len(positions), np.int64)
         for block in _target_blocks(log, positions):
-            first_rows = _first_of_pair(block.rows)
+            first_rows = _first_of_pair(block.user_log)
             end_row = block.first_row + len(first_rows)
             is_first[block.first_row : end_row] = first_rows == np.arange(len(first_rows))
-            rows = positions[block.targets] - block.first_row
-            of_target[block.targets] = first_rows[rows] + block.first_row
+            block_rows = positions[block.targets] - block.first_row
+            of_target[block.targets] = first_rows[block_rows] + block.first_row
         return cls(is_first, of_target)
 
 
@@ -94,8 +100,8 @@ def basket_ends(log: EventLog, basket_start: Int64) -> Int64:
         basket_start: Position of the first event of each event's basket, shape (n_events,).
     """
     is_start = basket_start == np.arange(len(log))
-    ends = np.append(np.flatnonzero(is_start)[1:], len(log))
-    return np.asarray(ends[np.cumsum(is_start) - 1])
+    basket_ends_at = np.append(np.flatnonzero(is_start)[1:], len(log))
+    return np.asarray(basket_ends_at[np.cumsum(is_start) - 1])
 
 
 class _TargetBlock(NamedTuple):
@@ -103,12 +109,12 @@ class _TargetBlock(NamedTuple):
 
     Attributes:
         first_row: Position of the first event.
-        rows: The events.
+        user_log: The events.
         targets: Numbers of the targets, shape (n_block_targets,).
     """
 
     first_row: int
-    rows: EventLog
+    user_log: EventLog
     targets: Int64
 
 
@@ -123,8 +129,8 @@ def _target_blocks(log: EventLog, positions: Int64) -> Iterator[_TargetBlock]:
         last_row = min(first_row + _BLOCK_EVENTS, len(log)) - 1
         end_row = int(np.searchsorted(log.user_idx, log.user_idx[last_row], side="right"))
         n_next = int(np.searchsorted(sorted_positions, end_row))
-        rows = log.take(slice(first_row, end_row))
-        yield _TargetBlock(first_row, rows, target_order[n_done:n_next])
+        block_rows = log.take(slice(first_row, end_row))
+        yield _TargetBlock(first_row, block_rows, target_order[n_done:n_next])
         n_done = n_next
 
 

@@ -134,8 +134,8 @@ def evaluate_bundle(
         target_order[block_idx * N_BLOCK : (block_idx + 1) * N_BLOCK]
         for block_idx in range(n_blocks)
     ]
-    blocks = [BlockTargets(targets[rows], is_cold[rows]) for rows in block_rows]
-    return _restore_order(list(engine.map(task, blocks)), target_order)
+    target_blocks = [BlockTargets(targets[rows], is_cold[rows]) for rows in block_rows]
+    return _restore_order(list(engine.map(task, target_blocks)), target_order)
 
 
 def log_of_targets(log: EventLog, positions: Int64) -> tuple[EventLog, Int64]:
@@ -146,12 +146,15 @@ def log_of_targets(log: EventLog, positions: Int64) -> tuple[EventLog, Int64]:
         positions: Positions of the targets in the log, shape (n_targets,).
     """
     target_users = log.user_idx[positions]
-    users, user_rank = np.unique(target_users, return_inverse=True)
-    first_row, end_row = (np.searchsorted(log.user_idx, users, side) for side in ("left", "right"))
+    distinct_users, user_rank = np.unique(target_users, return_inverse=True)
+    first_row, end_row = (
+        np.searchsorted(log.user_idx, distinct_users, side) for side in ("left", "right")
+    )
     n_events = end_row - first_row
-    shift = first_row - (np.cumsum(n_events) - n_events)  # from the log of these users to the whole
-    rows = np.repeat(shift, n_events) + np.arange(n_events.sum())
-    return log.take(rows), positions - shift[user_rank]
+    # from positions in the log of these users to those in the whole
+    row_shift = first_row - (np.cumsum(n_events) - n_events)
+    rows = np.repeat(row_shift, n_events) + np.arange(n_events.sum())
+    return log.take(rows), positions - row_shift[user_rank]
 
 
 def _restore_order(block_results: list[EvaluationResult], target_order: Int64) -> EvaluationResult:

@@ -93,44 +93,50 @@ class BucketTablesTask:
     def _write(self, bucket: int, draft_dir: Path) -> tuple[int, int]:
         """Write the tables to a folder; returns the numbers of events and of counts."""
         spill_dir = draft_dir / "spilled"
-        with snapshot_database(self.memory_limit, spill_dir, self.n_threads) as connection:
-            register_sources(connection, self.events.reader(bucket), None, self.config)
-            connection.execute(queries.EVENTS, {"types": list(self.config.event_types)})
-            connection.register("content_ids", pa.table({"id": pa.array([], pa.string())}))
-            connection.execute(queries.IDS)
-            connection.execute(
+        with snapshot_database(self.memory_limit, spill_dir, self.n_threads) as database_connection:
+            register_sources(database_connection, self.events.reader(bucket), None, self.config)
+            database_connection.execute(queries.EVENTS, {"types": list(self.config.event_types)})
+            database_connection.register("content_ids", pa.table({"id": pa.array([], pa.string())}))
+            database_connection.execute(queries.IDS)
+            database_connection.execute(
                 bucket_queries.BUCKET_ITEM_PLACES
                 if self.config.items_are_places
                 else bucket_queries.BUCKET_EVENT_PLACES
             )
-            readings = None if self.readings_path is None else pq.read_table(self.readings_path)
-            context_join.join_context(connection, readings, self.config.context_table)
-            for file_name, query in (
+            reading_rows = None if self.readings_path is None else pq.read_table(self.readings_path)
+            context_join.join_context(database_connection, reading_rows, self.config.context_table)
+            for file_name, table_query in (
                 (USERS_FILE, bucket_queries.USERS),
                 (ITEMS_FILE, bucket_queries.ITEMS),
                 (PLACES_FILE, bucket_queries.PLACES),
             ):
-                table = connection.sql(query, params={"bucket": bucket}).to_arrow_table()
-                pq.write_table(table, draft_dir / file_name)
-            n_counts = self._write_counts(connection, draft_dir / COUNTS_FILE)
-            n_events = _write_events(connection, draft_dir / EVENTS_FILE)
+                result_table = database_connection.sql(
+                    table_query, params={"bucket": bucket}
+                ).to_arrow_table()
+                pq.write_table(result_table, draft_dir / file_name)
+            n_counts = self._write_counts(database_connection, draft_dir / COUNTS_FILE)
+            n_events = _write_events(database_connection, draft_dir / EVENTS_FILE)
         shutil.rmtree(spill_dir, ignore_errors=True)
         return n_events, n_counts
 
-    def _write_counts(self, connection: duckdb.DuckDBPyConnection, file_path: Path) -> int:
+    def _write_counts(self, database_connection: duckdb.DuckDBPyConnection, file_path: Path) -> int:
         """Write the counts of items and places; returns the number of rows."""
-        query = bucket_queries.ITEM_COUNTS
+        table_query = bucket_queries.ITEM_COUNTS
         if not self.config.items_are_places:
-            query += bucket_queries.PLACE_COUNTS
-        params = {"n_parts": self.events.n_buckets}
-        counts = connection.sql(f"FROM ({query}) ORDER BY part", params=params)
-        counts.write_parquet(str(file_path), row_group_size=_COUNT_ROWS)
+            table_query += bucket_queries.PLACE_COUNTS
+        query_params = {"n_parts": self.events.n_buckets}
+        event_counts = database_connection.sql(
+            f"FROM ({table_query}) ORDER BY part", params=query_params
+        )
+        event_counts.write_parquet(str(file_path), row_group_size=_COUNT_ROWS)
         return int(pq.read_metadata(file_path).num_rows)
 
 
-def _write_events(connection: duckdb.DuckDBPyConnection, file_path: Path) -> int:
+def _write_events(database_connection: duckdb.DuckDBPyConnection, file_path: Path) -> int:
     """Write the numeric events as an Arrow file; returns their number."""
-    batch_reader = connection.sql(queries.SNAPSHOT_TABLES["events"]).to_arrow_reader(BATCH_ROWS)
+    batch_reader = database_connection.sql(queries.SNAPSHOT_TABLES["events"]).to_arrow_reader(
+        BATCH_ROWS
+    )
     n_events = 0
     with (
         pa.OSFile(str(file_path), "wb") as arrow_file,

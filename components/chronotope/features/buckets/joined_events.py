@@ -39,7 +39,7 @@ class BucketIndices:
         """
         user_idx = batch.column("user_idx").to_numpy()
         session_idx = batch.column("session_idx").to_numpy()
-        joined: Mapping[str, npt.NDArray[np.int32]] = {
+        joined_columns: Mapping[str, npt.NDArray[np.int32]] = {
             "user_idx": self.user_idx[user_idx],
             "item_idx": self.item_idx[batch.column("item_idx").to_numpy()],
             "place_idx": self.place_idx[batch.column("place_idx").to_numpy()],
@@ -47,12 +47,12 @@ class BucketIndices:
                 session_idx > 0, session_idx + self.session_shift[user_idx], np.int32(0)
             ),
         }
-        columns = [
-            pa.array(joined[name]) if name in joined else batch.column(name)
+        joined_arrays = [
+            pa.array(joined_columns[name]) if name in joined_columns else batch.column(name)
             for name in batch.schema.names
         ]
         rows = np.arange(first_row, first_row + len(batch)) + self.row_shift[user_idx]
-        return rows, pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+        return rows, pa.RecordBatch.from_arrays(joined_arrays, schema=batch.schema)
 
 
 class BucketCursor:
@@ -101,21 +101,28 @@ def write_joined_events(
         file_path: The Parquet file.
     """
     with pa.OSFile(str(events_paths[0])) as arrow_file:
-        schema = pa.ipc.open_file(arrow_file).schema
-    cursors = [BucketCursor(path, maps) for path, maps in zip(events_paths, indices, strict=True)]
+        events_schema = pa.ipc.open_file(arrow_file).schema
+    bucket_cursors = [
+        BucketCursor(path, bucket_indices)
+        for path, bucket_indices in zip(events_paths, indices, strict=True)
+    ]
     row_groups = (
-        _row_group(cursors, first_row, min(first_row + ROW_GROUP_ROWS, n_events))
+        _row_group(bucket_cursors, first_row, min(first_row + ROW_GROUP_ROWS, n_events))
         for first_row in range(0, n_events, ROW_GROUP_ROWS)
     )
-    write_table_file(pa.RecordBatchReader.from_batches(schema, row_groups), file_path)
+    write_table_file(pa.RecordBatchReader.from_batches(events_schema, row_groups), file_path)
 
 
-def _row_group(cursors: Sequence[BucketCursor], first_row: int, end_row: int) -> pa.RecordBatch:
+def _row_group(
+    bucket_cursors: Sequence[BucketCursor], first_row: int, end_row: int
+) -> pa.RecordBatch:
     """Rows of the joined log between two row numbers."""
-    parts = [part for cursor in cursors for part in cursor.rows_before(end_row)]
+    row_parts = [part for cursor in bucket_cursors for part in cursor.rows_before(end_row)]
     row_order = np.empty(end_row - first_row, np.int64)
-    row_order[np.concatenate([rows for rows, _ in parts]) - first_row] = np.arange(len(row_order))
-    rows = pa.Table.from_batches([batch for _, batch in parts]).take(pa.array(row_order))
+    row_order[np.concatenate([rows for rows, _ in row_parts]) - first_row] = np.arange(
+        len(row_order)
+    )
+    rows = pa.Table.from_batches([batch for _, batch in row_parts]).take(pa.array(row_order))
     return rows.combine_chunks().to_batches()[0]
 
 

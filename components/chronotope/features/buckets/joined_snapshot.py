@@ -84,17 +84,17 @@ def write_joined_tables(
     bucket_dirs = [table.path for table in tables]
     statistics_task = StatisticsTask(tables_dir, tuple(bucket_dirs), n_threads)
     statistics_paths = list(engine.map(statistics_task, _part_ranges(tables)))
-    with snapshot_database(BUCKET_MEMORY, tables_dir / "spilled") as connection:
-        register_items(connection, items)
-        connection.register("content_ids", content_ids)
-        _join_catalog(connection, bucket_dirs, statistics_paths, config)
+    with snapshot_database(BUCKET_MEMORY, tables_dir / "spilled") as database_connection:
+        register_items(database_connection, items)
+        database_connection.register("content_ids", content_ids)
+        _join_catalog(database_connection, bucket_dirs, statistics_paths, config)
         for table_name in TABLES:
             if table_name != "events":
-                table_query = connection.sql(queries.SNAPSHOT_TABLES[table_name])
+                table_query = database_connection.sql(queries.SNAPSHOT_TABLES[table_name])
                 write_table_file(table_query.to_arrow_reader(), draft_dir / f"{table_name}.parquet")
-        indices = _bucket_indices(connection, events.n_buckets)
+        bucket_indices = _bucket_indices(database_connection, events.n_buckets)
     events_paths = [bucket_dir / EVENTS_FILE for bucket_dir in bucket_dirs]
-    write_joined_events(events_paths, indices, n_events, draft_dir / "events.parquet")
+    write_joined_events(events_paths, bucket_indices, n_events, draft_dir / "events.parquet")
     shutil.rmtree(tables_dir)
 
 
@@ -120,16 +120,18 @@ class StatisticsTask:
         """
         first_part, last_part = parts
         result_path = self.tables_dir / f"statistics-{first_part:05d}.parquet"
-        params = {
+        query_params = {
             "count_files": [str(bucket_dir / COUNTS_FILE) for bucket_dir in self.bucket_dirs],
             "first_part": first_part,
             "last_part": last_part,
         }
         spill_dir = self.tables_dir / f"spilled-{first_part:05d}"
-        with snapshot_database(BUCKET_MEMORY, spill_dir, self.n_threads) as connection:
-            statistics = connection.sql(bucket_queries.STATISTICS, params=params)
+        with snapshot_database(BUCKET_MEMORY, spill_dir, self.n_threads) as database_connection:
+            item_statistics = database_connection.sql(
+                bucket_queries.STATISTICS, params=query_params
+            )
             with replacing(result_path) as draft_path:
-                pq.write_table(statistics.to_arrow_table(), draft_path)
+                pq.write_table(item_statistics.to_arrow_table(), draft_path)
         return result_path
 
 
@@ -137,12 +139,12 @@ def _part_ranges(tables: Sequence[BucketTables]) -> list[tuple[int, int]]:
     """First and last part of each task of the statistics: about as many rows each."""
     n_parts = len(tables)  # BucketTablesTask writes as many parts as there are buckets
     n_tasks = min(n_parts, 1 + sum(table.n_counts for table in tables) // _MAX_COUNTS)
-    bounds = [n_parts * task_idx // n_tasks for task_idx in range(n_tasks + 1)]
-    return [(first, end - 1) for first, end in pairwise(bounds)]
+    part_bounds = [n_parts * task_idx // n_tasks for task_idx in range(n_tasks + 1)]
+    return [(first_part, end_part - 1) for first_part, end_part in pairwise(part_bounds)]
 
 
 def _join_catalog(
-    connection: duckdb.DuckDBPyConnection,
+    database_connection: duckdb.DuckDBPyConnection,
     bucket_dirs: Sequence[Path],
     statistics_paths: Sequence[Path],
     config: FeaturesConfig,
@@ -151,33 +153,39 @@ def _join_catalog(
     files = {"bucket_users": USERS_FILE, "bucket_items": ITEMS_FILE, "bucket_places": PLACES_FILE}
     for view_name, file_name in files.items():
         paths = [str(bucket_dir / file_name) for bucket_dir in bucket_dirs]
-        connection.read_parquet(paths).create_view(view_name)
-    statistics = connection.read_parquet([str(path) for path in statistics_paths])
-    statistics.create_view("statistics")
-    connection.execute(bucket_queries.JOINED_IDS)
-    connection.execute(queries.ITEM_ATTRIBUTES)
-    connection.execute(
+        database_connection.read_parquet(paths).create_view(view_name)
+    item_statistics = database_connection.read_parquet([str(path) for path in statistics_paths])
+    item_statistics.create_view("statistics")
+    database_connection.execute(bucket_queries.JOINED_IDS)
+    database_connection.execute(queries.ITEM_ATTRIBUTES)
+    database_connection.execute(
         bucket_queries.JOINED_ITEM_PLACES
         if config.items_are_places
         else bucket_queries.JOINED_EVENT_PLACES
     )
 
 
-def _bucket_indices(connection: duckdb.DuckDBPyConnection, n_buckets: int) -> list[BucketIndices]:
+def _bucket_indices(
+    database_connection: duckdb.DuckDBPyConnection, n_buckets: int
+) -> list[BucketIndices]:
     """Joined indices of every bucket."""
-    runs = connection.sql(bucket_queries.USER_RUNS).fetchnumpy()
-    first_row, first_session = (_exclusive_sum(runs[name]) for name in ("n_events", "n_sessions"))
+    user_runs = database_connection.sql(bucket_queries.USER_RUNS).fetchnumpy()
+    first_row, first_session = (
+        _exclusive_sum(user_runs[name]) for name in ("n_events", "n_sessions")
+    )
     item_maps, place_maps = (
-        _index_maps(connection, bucket_queries.INDEX_MAPS[name], n_buckets)
+        _index_maps(database_connection, bucket_queries.INDEX_MAPS[name], n_buckets)
         for name in ("items", "places")
     )
-    indices = []
+    bucket_indices = []
     for bucket in range(n_buckets):
-        user_rows = np.flatnonzero(runs["bucket"] == bucket)  # in the order of the bucket as well
-        n_events, n_sessions = runs["n_events"][user_rows], runs["n_sessions"][user_rows]
+        user_rows = np.flatnonzero(
+            user_runs["bucket"] == bucket
+        )  # in the order of the bucket as well
+        n_events, n_sessions = user_runs["n_events"][user_rows], user_runs["n_sessions"][user_rows]
         row_shift = first_row[user_rows] - _exclusive_sum(n_events)
         session_shift = first_session[user_rows] - _exclusive_sum(n_sessions)
-        indices.append(
+        bucket_indices.append(
             BucketIndices(
                 user_idx=np.append(0, user_rows + 1).astype(np.int32),
                 row_shift=np.append(0, row_shift),
@@ -186,21 +194,23 @@ def _bucket_indices(connection: duckdb.DuckDBPyConnection, n_buckets: int) -> li
                 place_idx=place_maps[bucket],
             )
         )
-    return indices
+    return bucket_indices
 
 
-def _index_maps(connection: duckdb.DuckDBPyConnection, query: str, n_buckets: int) -> list[Int32]:
+def _index_maps(
+    database_connection: duckdb.DuckDBPyConnection, map_query: str, n_buckets: int
+) -> list[Int32]:
     """Joined index of each index of each bucket, 0 for 0."""
-    rows = connection.sql(query).fetchnumpy()
-    order = np.argsort(rows["bucket"], kind="stable")
-    bounds = np.searchsorted(rows["bucket"][order], np.arange(n_buckets + 1))
-    maps = []
-    for first, end in pairwise(bounds):
-        bucket_rows = order[first:end]
+    map_rows = database_connection.sql(map_query).fetchnumpy()
+    row_order = np.argsort(map_rows["bucket"], kind="stable")
+    part_bounds = np.searchsorted(map_rows["bucket"][row_order], np.arange(n_buckets + 1))
+    index_maps = []
+    for first_part, end_part in pairwise(part_bounds):
+        bucket_rows = row_order[first_part:end_part]
         index_map = np.zeros(len(bucket_rows) + 1, np.int32)
-        index_map[rows["bucket_idx"][bucket_rows]] = rows["idx"][bucket_rows]
-        maps.append(index_map)
-    return maps
+        index_map[map_rows["bucket_idx"][bucket_rows]] = map_rows["idx"][bucket_rows]
+        index_maps.append(index_map)
+    return index_maps
 
 
 def _exclusive_sum(counts: Int64) -> Int64:

@@ -46,19 +46,19 @@ def build_lake_snapshot(
             buckets is one task of this process.
     """
     table_names = ["events", *(name for name in _OPTIONAL_TABLES if lake.exists(name))]
-    versions = {table_name: lake.table_version(table_name) for table_name in table_names}
-    tables = _read_tables(dataset_spec, lake, versions)
-    item_table = tables.get("items")
-    content = dataset_content(dataset_spec, lake, item_table)
-    data_version = str(DataVersion(tuple(versions.items())))
-    has_buckets = lake.n_buckets(versions["events"]) > 1
+    table_versions = {table_name: lake.table_version(table_name) for table_name in table_names}
+    lake_tables = _read_tables(dataset_spec, lake, table_versions)
+    item_table = lake_tables.get("items")
+    item_content = dataset_content(dataset_spec, lake, item_table)
+    data_version = str(DataVersion(tuple(table_versions.items())))
+    has_buckets = lake.n_buckets(table_versions["events"]) > 1
     with (
-        open_engine(engine_config if has_buckets else EngineConfig()) as engine,
+        open_engine(engine_config if has_buckets else EngineConfig()) as task_engine,
         selected_events(
-            engine, lake, versions["events"], noise_config, anomalous_ids, snapshots_dir
+            task_engine, lake, table_versions["events"], noise_config, anomalous_ids, snapshots_dir
         ) as selection,
     ):
-        snapshot_key = "" if content is None else f",content={content_version(lake)}"
+        snapshot_key = "" if item_content is None else f",content={content_version(lake)}"
         snapshot_key += selection.snapshot_key + dataset_spec.privacy.features_key
         if anomalous_ids:  # new labels make a new snapshot of the same events
             ids_digest = hashlib.sha256(repr(anomalous_ids).encode()).hexdigest()
@@ -69,13 +69,13 @@ def build_lake_snapshot(
             config=_features_config(dataset_spec),
             out=snapshots_dir,
             data_version=f"{data_version},noise={noise_config.model_dump_json()}{snapshot_key}",
-            readings=tables.get("context"),
-            content=content,
-            users=tables.get("users"),
-            item_context=lake.dataset(ITEM_CONTEXT_TABLE, versions[ITEM_CONTEXT_TABLE])
-            if ITEM_CONTEXT_TABLE in versions
+            readings=lake_tables.get("context"),
+            content=item_content,
+            users=lake_tables.get("users"),
+            item_context=lake.dataset(ITEM_CONTEXT_TABLE, table_versions[ITEM_CONTEXT_TABLE])
+            if ITEM_CONTEXT_TABLE in table_versions
             else None,
-            engine=engine,
+            engine=task_engine,
         )
     return FeatureSnapshot(
         path=built_snapshot.path,
@@ -97,12 +97,16 @@ def _features_config(dataset_spec: DatasetSpec) -> FeaturesConfig:
 
 
 def _read_tables(
-    dataset_spec: DatasetSpec, lake: Lake, versions: dict[str, TableVersion]
+    dataset_spec: DatasetSpec, lake: Lake, table_versions: dict[str, TableVersion]
 ) -> dict[str, pa.Table]:
     """Items with predicted categories, users without private columns, and context readings."""
-    tables = {name: lake.read(name, versions[name]) for name in _WHOLE_TABLES if name in versions}
-    if "users" in tables:
-        tables["users"] = without_private_columns(tables["users"], dataset_spec.privacy)
-    if "item_labels" in versions and "items" in tables:
-        tables["items"] = with_predicted_category(tables["items"], lake)
-    return tables
+    lake_tables = {
+        name: lake.read(name, table_versions[name])
+        for name in _WHOLE_TABLES
+        if name in table_versions
+    }
+    if "users" in lake_tables:
+        lake_tables["users"] = without_private_columns(lake_tables["users"], dataset_spec.privacy)
+    if "item_labels" in table_versions and "items" in lake_tables:
+        lake_tables["items"] = with_predicted_category(lake_tables["items"], lake)
+    return lake_tables
