@@ -70,8 +70,8 @@ class AuditEntry:
 
     def signed_text(self) -> bytes:
         """What is signed: every field but the signature, in one form."""
-        content = {name: value for name, value in asdict(self).items() if name != "mac"}
-        return _canonical(content)
+        entry_content = {name: value for name, value in asdict(self).items() if name != "mac"}
+        return _canonical(entry_content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +140,9 @@ class AuditTrail:
         Raises:
             StoreError: A line is no entry.
         """
-        lines = self._lines()
+        trail_lines = self._lines()
         try:
-            return [AuditEntry(**json.loads(line)) for line in lines]
+            return [AuditEntry(**json.loads(trail_line)) for trail_line in trail_lines]
         except (ValueError, TypeError) as error:
             raise self._damaged(error) from error
 
@@ -159,27 +159,27 @@ class AuditTrail:
             return TrailCheck(0, "", "the file of the secrets is missing")
         by_id = AuditSecrets.open(self.folder / SECRETS).by_id
         head, n_verified, secret_id = "", 0, ""
-        for number, line in enumerate(self._lines(keep_torn=True), 1):
-            problem_text = _line_problem(line, number, head, by_id, secret_id)
+        for number, trail_line in enumerate(self._lines(keep_torn=True), 1):
+            problem_text = _line_problem(trail_line, number, head, by_id, secret_id)
             if problem_text:
                 return TrailCheck(n_verified, head, f"line {number}: {problem_text}")
-            entry = AuditEntry(**json.loads(line))
+            entry = AuditEntry(**json.loads(trail_line))
             head, n_verified, secret_id = entry.mac, number, entry.next_secret_id
         return TrailCheck(n_verified, head, self._head_problem(n_verified))
 
     def _head_problem(self, n_verified: int) -> str:
         """Whether the acknowledged last entry is missing or another; "" if not."""
         try:
-            content = read_json(self.folder / HEAD, subject="The head", way_out="")
-            seq, mac = (content.pop(name) for name in ("seq", "mac"))
+            entry_content = read_json(self.folder / HEAD, subject="The head", way_out="")
+            seq, mac = (entry_content.pop(name) for name in ("seq", "mac"))
         except (StoreError, KeyError):
             return f"{HEAD} is missing or damaged"
-        if content or not isinstance(seq, int):
+        if entry_content or not isinstance(seq, int):
             return f"{HEAD} is damaged"
         if seq > n_verified:
             return f"entries {n_verified + 1} to {seq} are missing"
-        lines = self._lines()
-        if seq < 1 or json.loads(lines[seq - 1])["mac"] != mac:
+        trail_lines = self._lines()
+        if seq < 1 or json.loads(trail_lines[seq - 1])["mac"] != mac:
             return f"entry {seq} is not the one that {HEAD} names"
         return ""
 
@@ -201,14 +201,14 @@ class AuditTrail:
             once_key=once_key,
             secret_id=audit_secrets.current if last is None else last.next_secret_id,
         )
-        secret = audit_secrets.by_id.get(unsigned.secret_id)
-        if secret is None:
+        entry_secret = audit_secrets.by_id.get(unsigned.secret_id)
+        if entry_secret is None:
             raise StoreError(
                 "The secret of the audit trail is missing",
                 received=unsigned.secret_id,
                 way_out="Restore the file of the audit secrets from a copy",
             )
-        mac = _mac(secret, "" if last is None else last.mac, unsigned.signed_text())
+        mac = _mac(entry_secret, "" if last is None else last.mac, unsigned.signed_text())
         signed = AuditEntry(**{**asdict(unsigned), "mac": mac})
         os.write(descriptor, _canonical(asdict(signed)) + b"\n")
         os.fsync(descriptor)
@@ -220,9 +220,9 @@ class AuditTrail:
         with (self.folder / TRAIL).open("rb") as trail_file:
             size = trail_file.seek(0, os.SEEK_END)
             trail_file.seek(max(0, size - _MAX_ENTRY_BYTES))
-            lines = trail_file.read().rstrip(b"\n").split(b"\n")
+            trail_lines = trail_file.read().rstrip(b"\n").split(b"\n")
         try:
-            return AuditEntry(**json.loads(lines[-1])) if lines[-1] else None
+            return AuditEntry(**json.loads(trail_lines[-1])) if trail_lines[-1] else None
         except (ValueError, TypeError) as error:
             raise self._damaged(error) from error
 
@@ -235,16 +235,16 @@ class AuditTrail:
 
     def _cut_torn_line(self, descriptor: int) -> None:
         """Remove the start of a line whose writer was killed: it was never acknowledged."""
-        content = (self.folder / TRAIL).read_bytes()
-        if content and not content.endswith(b"\n"):
-            os.ftruncate(descriptor, content.rfind(b"\n") + 1)
+        entry_content = (self.folder / TRAIL).read_bytes()
+        if entry_content and not entry_content.endswith(b"\n"):
+            os.ftruncate(descriptor, entry_content.rfind(b"\n") + 1)
 
     def _lines(self, *, keep_torn: bool = False) -> list[bytes]:
         path = self.folder / TRAIL
         if not path.is_file():
             return []
-        *lines, torn = path.read_bytes().split(b"\n")
-        return [*lines, torn] if torn and keep_torn else lines
+        *trail_lines, torn = path.read_bytes().split(b"\n")
+        return [*trail_lines, torn] if torn and keep_torn else trail_lines
 
     @contextmanager
     def _locked(self) -> Iterator[Any]:
@@ -265,11 +265,11 @@ class AuditTrail:
 
 
 def _line_problem(
-    line: bytes, number: int, previous: str, by_id: dict[str, bytes], secret_id: str
+    trail_line: bytes, number: int, previous: str, by_id: dict[str, bytes], secret_id: str
 ) -> str:
     """What is wrong with a line; "" if nothing is."""
     try:
-        entry = AuditEntry(**json.loads(line))
+        entry = AuditEntry(**json.loads(trail_line))
     except (ValueError, TypeError):
         return "is no entry"
     if entry.secret_id not in by_id:
@@ -277,14 +277,18 @@ def _line_problem(
     if secret_id and entry.secret_id != secret_id:
         return f"is signed by {entry.secret_id}, and not by {secret_id}"
     mac = _mac(by_id[entry.secret_id], previous, entry.signed_text())
-    if not hmac.compare_digest(mac, str(entry.mac)) or line != _canonical(asdict(entry)):
+    if not hmac.compare_digest(mac, str(entry.mac)) or trail_line != _canonical(asdict(entry)):
         return "was changed, or a line before it is missing"
     return "" if entry.seq == number else f"has the number {entry.seq}"
 
 
-def _mac(secret: bytes, previous: str, content: bytes) -> str:
-    return hmac.new(secret, previous.encode() + b"\n" + content, hashlib.sha256).hexdigest()
+def _mac(entry_secret: bytes, previous: str, entry_content: bytes) -> str:
+    return hmac.new(
+        entry_secret, previous.encode() + b"\n" + entry_content, hashlib.sha256
+    ).hexdigest()
 
 
-def _canonical(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+def _canonical(entry_content: dict[str, Any]) -> bytes:
+    return json.dumps(
+        entry_content, sort_keys=True, separators=(",", ":"), allow_nan=False
+    ).encode()

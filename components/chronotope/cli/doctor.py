@@ -21,7 +21,7 @@ from rich.text import Text
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.contracts.errors import ChronotopeError
 from chronotope.contracts.escaping import visible_line
-from chronotope.runtime.store_urls import LAKE_URL
+from chronotope.runtime.store_urls import LAKE_URL, STATE_URL, mask_password, state_url
 from chronotope.runtime.usable_paths import require_usable_root
 from chronotope.runtime.workspace import Workspace
 
@@ -125,6 +125,7 @@ def run_checks(root: Path) -> Iterator[DoctorCheck]:
     if not root_check.ok:  # every store lies below it
         return
     yield _lake(root)
+    yield from _state_database(root)
     yield from (_writable(name, folder_path) for name, folder_path in _stores(root).items())
     yield from (_port(port, name) for port, name in PORTS.items())
     yield _disk(root)
@@ -258,6 +259,19 @@ def _lake(root: Path) -> DoctorCheck:
             f"Correct {LAKE_URL} and the credentials of its object store",
         )
     return DoctorCheck("store lake", True, lake_location)
+
+
+def _state_database(root: Path) -> Iterator[DoctorCheck]:
+    """Check that the server of the shared state responds, if the environment names one."""
+    try:
+        database_url = state_url()
+        if database_url:
+            from chronotope.runtime.state import state_exists
+
+            state_exists(Workspace(root).mlruns / "promotions.db")
+            yield DoctorCheck("store state", True, mask_password(database_url))
+    except ChronotopeError as error:
+        yield DoctorCheck("store state", False, str(error), f"Correct {STATE_URL}")
 
 
 def _writable(name: str, folder_path: Path) -> DoctorCheck:

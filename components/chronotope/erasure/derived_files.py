@@ -67,9 +67,9 @@ def remove_files_before(workspace: Workspace, before: datetime, *, dry_run: bool
         dry_run: Count only.
     """
     old_files = [
-        path
-        for path in _files(_text_folders(workspace))
-        if path.stat().st_mtime < before.timestamp()
+        file_path
+        for file_path in _files(_text_folders(workspace))
+        if file_path.stat().st_mtime < before.timestamp()
     ]
     return _remove_texts(() if dry_run else old_files, "", n_files=len(old_files))
 
@@ -94,11 +94,11 @@ def remove_files_with_pseudonyms(workspace: Workspace, fingerprint: str) -> Stor
         fingerprint: Of the key.
     """
     prefix = f"pn-{fingerprint}-".encode()
-    pattern = re.compile(re.escape(prefix))
+    id_pattern = re.compile(re.escape(prefix))
     holding_files = [
-        path
-        for path in _files(_text_folders(workspace))
-        if _holds(path, pattern, overlap=len(prefix))
+        file_path
+        for file_path in _files(_text_folders(workspace))
+        if _holds(file_path, id_pattern, overlap_bytes=len(prefix))
     ]
     return _remove_texts(holding_files, "Those that hold a pseudonym by the earlier key")
 
@@ -111,8 +111,8 @@ def _text_folders(workspace: Workspace) -> tuple[Path, ...]:
 def _remove_texts(
     named_files: Sequence[Path], note: str, n_files: int | None = None
 ) -> StoreErasure:
-    for path in named_files:
-        path.unlink(missing_ok=True)
+    for file_path in named_files:
+        file_path.unlink(missing_ok=True)
     return StoreErasure(
         store="data/logs, data/reports, data/monitoring, data/repaired",
         n_removed=len(named_files) if n_files is None else n_files,
@@ -134,35 +134,35 @@ def remove_pending_deliveries(
         dataset: Name of the dataset.
         user_ids: Ids of the users.
     """
-    pattern = _pattern(user_ids)
+    id_pattern = _pattern(user_ids)
     inbox_dir, feedback_dir = (workspace.root / "data" / name / dataset for name in _DELIVERIES)
     n_lines = 0
-    for path in files_that_name([inbox_dir], user_ids):
-        lines = path.read_bytes().split(b"\n")
-        other_lines = [line for line in lines if pattern is None or not pattern.search(line)]
-        with replacing(path) as draft_path:
+    for file_path in files_that_name([inbox_dir], user_ids):
+        lines = file_path.read_bytes().split(b"\n")
+        other_lines = [line for line in lines if id_pattern is None or not id_pattern.search(line)]
+        with replacing(file_path) as draft_path:
             draft_path.write_bytes(b"\n".join(other_lines))
         n_lines += len(lines) - len(other_lines)
     note = f"Those that hold an id of {_MIN_SEARCHED_CHARS} characters or more as a word"
     yield StoreErasure(store=f"data/inbox/{dataset}", n_removed=n_lines, unit="lines", note=note)
     pending_files = list(files_that_name([feedback_dir], user_ids))
     if state_url():
-        pending_files += _pending_documents(feedback_dir, pattern)
-    for path in pending_files:
-        delete_document(path)
-        path.unlink(missing_ok=True)
+        pending_files += _pending_documents(feedback_dir, id_pattern)
+    for file_path in pending_files:
+        delete_document(file_path)
+        file_path.unlink(missing_ok=True)
     yield StoreErasure(
         store=f"data/feedback/{dataset}", n_removed=len(pending_files), unit="files", note=note
     )
 
 
-def _pending_documents(feedback_dir: Path, pattern: re.Pattern[bytes] | None) -> list[Path]:
+def _pending_documents(feedback_dir: Path, id_pattern: re.Pattern[bytes] | None) -> list[Path]:
     """Documents of the feedback in the state database that hold an id."""
     document_paths = [feedback_dir / name for name in document_names(feedback_dir, ".json")]
     return [
-        path
-        for path in document_paths
-        if pattern is not None and pattern.search((read_document(path) or "").encode())
+        file_path
+        for file_path in document_paths
+        if id_pattern is not None and id_pattern.search((read_document(file_path) or "").encode())
     ]
 
 
@@ -178,16 +178,16 @@ def require_unnamed(workspace: Workspace, lake: Lake, user_ids: Sequence[str]) -
         StoreError: A file or an object still holds an id, or one cannot be read.
     """
     data = workspace.root / "data"
-    folders = [lake.root] if isinstance(lake.root, Path) else []
+    searched_folders = [lake.root] if isinstance(lake.root, Path) else []
     names = ("interactions", "inbox", "feedback", "logs", "reports", "monitoring", "scoring")
-    folders += [*(data / name for name in names), workspace.mlruns]
-    named = [str(path) for path in files_that_name(folders, user_ids)]
+    searched_folders += [*(data / name for name in names), workspace.mlruns]
+    named = [str(file_path) for file_path in files_that_name(searched_folders, user_ids)]
     n_objects = 0
     if not isinstance(lake.root, Path):
-        pattern = _pattern(user_ids)
+        id_pattern = _pattern(user_ids)
         for stored_object in stored_objects(lake):
             n_objects += 1
-            if pattern is not None and pattern.search(stored_object.content):
+            if id_pattern is not None and id_pattern.search(stored_object.content):
                 named.append(stored_object.address)
     if named:
         raise StoreError(
@@ -195,23 +195,23 @@ def require_unnamed(workspace: Workspace, lake: Lake, user_ids: Sequence[str]) -
             received=", ".join(named[:5]),
             way_out="Stop the services of this dataset, remove these files, and run again",
         )
-    return n_objects + sum(1 for _ in _files(folders))
+    return n_objects + sum(1 for _ in _files(searched_folders))
 
 
-def files_that_name(folders: Iterable[Path], user_ids: Sequence[str]) -> Iterator[Path]:
+def files_that_name(searched_folders: Iterable[Path], user_ids: Sequence[str]) -> Iterator[Path]:
     """Files that hold one of the ids as a whole word, in UTF-8.
 
     Args:
-        folders: Folders to search, with all folders below them.
+        searched_folders: Folders to search, with all folders below them.
         user_ids: Ids; those of fewer than five characters are not looked for.
     """
-    pattern = _pattern(user_ids)
-    if pattern is None:
+    id_pattern = _pattern(user_ids)
+    if id_pattern is None:
         return
-    overlap = max(len(user_id.encode()) for user_id in user_ids) + 2
-    for path in _files(folders):
-        if _holds(path, pattern, overlap):
-            yield path
+    overlap_bytes = max(len(user_id.encode()) for user_id in user_ids) + 2
+    for file_path in _files(searched_folders):
+        if _holds(file_path, id_pattern, overlap_bytes):
+            yield file_path
 
 
 def _pattern(user_ids: Sequence[str]) -> re.Pattern[bytes] | None:
@@ -223,20 +223,20 @@ def _pattern(user_ids: Sequence[str]) -> re.Pattern[bytes] | None:
     return re.compile(rb"(?<![0-9A-Za-z_-])(?:" + alternatives + rb")(?![0-9A-Za-z_-])")
 
 
-def _files(folders: Iterable[Path]) -> Iterator[Path]:
-    for folder in folders:
-        yield from (path for path in sorted(folder.rglob("*")) if path.is_file())
+def _files(searched_folders: Iterable[Path]) -> Iterator[Path]:
+    for folder in searched_folders:
+        yield from (file_path for file_path in sorted(folder.rglob("*")) if file_path.is_file())
 
 
-def _holds(path: Path, pattern: re.Pattern[bytes], overlap: int) -> bool:
+def _holds(file_path: Path, id_pattern: re.Pattern[bytes], overlap_bytes: int) -> bool:
     """Whether a file holds a match; read in chunks that overlap."""
     try:
-        with path.open("rb") as file:
+        with file_path.open("rb") as file:
             rest = b""
             while chunk := file.read(_CHUNK_BYTES):
-                if pattern.search(rest + chunk):
+                if id_pattern.search(rest + chunk):
                     return True
-                rest = chunk[-overlap:]
+                rest = chunk[-overlap_bytes:]
     except FileNotFoundError:  # a draft that its writer has renamed
         return False
     return False

@@ -152,20 +152,24 @@ def _expire_logs(
             before.isoformat(),
         ),
     )
-    for store_name, database_path, condition, bound in logs:
-        with open_log(database_path) as connection:
+    for store_name, database_path, row_condition, bound_value in logs:
+        with open_log(database_path) as log_connection:
             n_records = (
-                0 if connection is None else _expire_log(connection, condition, bound, dry_run)
+                0
+                if log_connection is None
+                else _expire_log(log_connection, row_condition, bound_value, dry_run)
             )
         yield StoreErasure(store=store_name, n_removed=n_records, unit="records")
 
 
-def _expire_log(connection: StateConnection, condition: str, bound: object, dry_run: bool) -> int:
-    statement = f"SELECT count(*) FROM {condition}"  # noqa: S608 - ours
-    n_records = int(connection.execute(statement, (bound,)).fetchone()[0])
+def _expire_log(
+    log_connection: StateConnection, row_condition: str, bound_value: object, dry_run: bool
+) -> int:
+    statement = f"SELECT count(*) FROM {row_condition}"  # noqa: S608 - ours
+    n_records = int(log_connection.execute(statement, (bound_value,)).fetchone()[0])
     if n_records and not dry_run:
-        with purging_deletes(connection, condition.split()[0]):
-            connection.execute(f"DELETE FROM {condition}", (bound,))  # noqa: S608 - ours
+        with purging_deletes(log_connection, row_condition.split()[0]):
+            log_connection.execute(f"DELETE FROM {row_condition}", (bound_value,))  # noqa: S608 - ours
     return n_records
 
 
@@ -174,22 +178,26 @@ def _expire_derived(
 ) -> Iterator[StoreErasure]:
     """Folders and files made from rows whose newest file is too old."""
     for folder in derived_folders(workspace, dataset):
-        children = sorted(folder.iterdir()) if folder.is_dir() else []
+        folder_entries = sorted(folder.iterdir()) if folder.is_dir() else []
         n_files = 0
-        for child in children:
-            files = [child] if child.is_file() else [p for p in child.rglob("*") if p.is_file()]
-            if all(path.stat().st_mtime < before.timestamp() for path in files):
+        for folder_entry in folder_entries:
+            files = (
+                [folder_entry]
+                if folder_entry.is_file()
+                else [p for p in folder_entry.rglob("*") if p.is_file()]
+            )
+            if all(file_path.stat().st_mtime < before.timestamp() for file_path in files):
                 n_files += len(files)
                 if not dry_run:
-                    _remove(child)
+                    _remove(folder_entry)
         yield StoreErasure(
             store=str(folder.relative_to(workspace.root)), n_removed=n_files, unit="files"
         )
     yield remove_files_before(workspace, before, dry_run=dry_run)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
+def _remove(file_path: Path) -> None:
+    if file_path.is_dir():
+        shutil.rmtree(file_path)
     else:
-        path.unlink(missing_ok=True)
+        file_path.unlink(missing_ok=True)

@@ -120,7 +120,7 @@ def _new_keys(privacy: LakePrivacy, dataset: str) -> PseudonymKeys:
 def _rotate_tables(lake: Lake, keys: PseudonymKeys, privacy: LakePrivacy) -> Iterator[StoreErasure]:
     hidden_columns = {c.USER_ID} | privacy.settings.identifiers
 
-    def convert(rows: pa.Table) -> pa.Table:
+    def convert_rows(rows: pa.Table) -> pa.Table:
         if c.PAYLOAD in rows.column_names:
             payloads = [
                 _rotated_payload(text, keys, hidden_columns) for text in rows[c.PAYLOAD].to_pylist()
@@ -137,7 +137,7 @@ def _rotate_tables(lake: Lake, keys: PseudonymKeys, privacy: LakePrivacy) -> Ite
 
     for table_name in _TABLES:
         if lake.exists(table_name):
-            n_rows = replace_rows(lake, table_name, convert)
+            n_rows = replace_rows(lake, table_name, convert_rows)
             forget_versions(lake, table_name)
             yield _store(f"lake: {table_name}", n_rows, "rows")
     for table_name in (ERASED_USERS, OPTED_OUT_USERS):
@@ -165,11 +165,11 @@ def _rotated_payload(text: str, keys: PseudonymKeys, hidden_columns: set[str]) -
 
 def _rotated_labels(lake: Lake, keys: PseudonymKeys, labels_path: Path) -> dict[str, str]:
     """New id of each labelled event of the lake; found before the events are rewritten."""
-    with open_log(labels_path) as connection:
-        if connection is None or not lake.exists("events"):
+    with open_log(labels_path) as log_connection:
+        if log_connection is None or not lake.exists("events"):
             return {}
         statement = "SELECT DISTINCT event_id FROM event_labels"
-        labelled_ids = [row[0] for row in connection.execute(statement).fetchall()]
+        labelled_ids = [row[0] for row in log_connection.execute(statement).fetchall()]
     labelled_ids = [name for name in labelled_ids if not name.startswith(KEY_PREFIX)]
     is_labelled = pc.field(c.EVENT_ID).cast(pa.string()).isin(pa.array(labelled_ids, pa.string()))
     rows = lake.dataset("events").to_table(columns=[c.EVENT_ID, c.USER_ID], filter=is_labelled)
@@ -209,12 +209,12 @@ def _rotate_logs(
         ),
         ("flagged events", workspace.anomaly_alerts(dataset), "alerts", "event", rotated_json),
     )
-    for store_name, database_path, table_name, column_name, convert in logs:
-        with open_log(database_path) as connection:
+    for store_name, database_path, table_name, column_name, convert_text in logs:
+        with open_log(database_path) as log_connection:
             n_records = (
                 0
-                if connection is None
-                else _rewrite_log(connection, table_name, column_name, convert)
+                if log_connection is None
+                else _rewrite_log(log_connection, table_name, column_name, convert_text)
             )
         yield _store(store_name, n_records, "records")
 
@@ -222,15 +222,15 @@ def _rotate_logs(
 def _rotate_exclusions(workspace: Workspace, dataset: str, keys: PseudonymKeys) -> None:
     """Digests of erased users in the interaction log; those that were rewritten already stay."""
     old_fingerprint, new_fingerprint = keys.fingerprints[-2:]
-    with open_log(workspace.interactions(dataset)) as connection:
-        if connection is None:
+    with open_log(workspace.interactions(dataset)) as log_connection:
+        if log_connection is None:
             return
-        with write_transaction(connection):
-            connection.execute(EXCLUDED_TABLE)
-            digests = connection.execute(
+        with write_transaction(log_connection):
+            log_connection.execute(EXCLUDED_TABLE)
+            digests = log_connection.execute(
                 "SELECT digest FROM excluded_users WHERE digest_key <> ?", (new_fingerprint,)
             ).fetchall()
-            connection.execute(
+            log_connection.execute(
                 "DELETE FROM excluded_users WHERE digest_key <> ?", (new_fingerprint,)
             )
             rotated_digests = [
@@ -238,14 +238,14 @@ def _rotate_exclusions(workspace: Workspace, dataset: str, keys: PseudonymKeys) 
                 for (digest,) in digests
                 if len(digest) == DIGEST_CHARS
             ]
-            connection.executemany(EXCLUDE, rotated_digests)
+            log_connection.executemany(EXCLUDE, rotated_digests)
 
 
 def _rewrite_log(
-    connection: StateConnection,
+    log_connection: StateConnection,
     table_name: str,
     column_name: str,
-    convert: Callable[[str], str],
+    convert_text: Callable[[str], str],
 ) -> int:
     """Rewrite one column of a log in one transaction; returns the number of changed records."""
     records_query = (
@@ -254,17 +254,17 @@ def _rewrite_log(
     )
     update_statement = f"UPDATE {table_name} SET {column_name} = ? WHERE seq = ?"  # noqa: S608 - ours
     n_changed, last_position = 0, 0
-    with purging_deletes(connection, table_name), write_transaction(connection):
-        while records := connection.execute(
+    with purging_deletes(log_connection, table_name), write_transaction(log_connection):
+        while log_records := log_connection.execute(
             records_query, (last_position, _READ_RECORDS)
         ).fetchall():
             rotated_rows = [
-                (rotated, position)
-                for position, content in records
-                if (rotated := convert(content)) != content
+                (rotated_text, record_position)
+                for record_position, record_text in log_records
+                if (rotated_text := convert_text(record_text)) != record_text
             ]
-            connection.executemany(update_statement, rotated_rows)
-            n_changed, last_position = n_changed + len(rotated_rows), records[-1][0]
+            log_connection.executemany(update_statement, rotated_rows)
+            n_changed, last_position = n_changed + len(rotated_rows), log_records[-1][0]
     return n_changed
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from chronotope.cli.doctor import run_checks
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.lake.interaction_log import Interaction, InteractionLog
 from chronotope.registry.promotion_journal import PromotionJournal
@@ -217,3 +218,14 @@ def test_errors_mask_the_password(
     with pytest.raises(StoreError, match="password authentication failed") as refusal:
         InteractionLog(Workspace(tmp_path).interactions("cafe"))
     assert "s3cret-word" not in str(refusal.value)
+
+
+def test_doctor_names_the_database_and_what_is_wrong_with_it(
+    database: str, state_server: Postgres, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (check,) = (found for found in run_checks(tmp_path) if found.name == "store state")
+    assert (check.ok, check.observed.endswith(f"/{database}")) == (True, True)
+    assert state_server.password not in check.observed
+    monkeypatch.setenv(STATE_URL, state_server.url(database).replace(database, "no-such-database"))
+    (check,) = (found for found in run_checks(tmp_path) if found.name == "store state")
+    assert (check.ok, '"no-such-database" does not exist' in check.observed) == (False, True)

@@ -19,6 +19,7 @@ from chronotope.lake.repeated_rows import RepeatedRows, compare_repeated_rows, r
 from chronotope.lake.row_conformance import (
     conform_rows,
     first_occurrence_mask,
+    is_in_sorted,
     key_hashes,
     repeated_positions,
 )
@@ -175,20 +176,20 @@ def _known_rows(
 ) -> Mask:
     """Mask of the rows whose id is in one of some files of the table, shape (n_rows,)."""
     id_hashes = staged_rows.id_hashes()
-    hash_set = pa.array(id_hashes)
+    sorted_hashes = np.sort(id_hashes)
     known_ids: list[pa.Array] = []
     for table_path in table_paths:
         with table.open_input_file(table_path) as file, pq.ParquetFile(file) as parquet_file:
             for batch in parquet_file.iter_batches(_ID_BATCH_ROWS, columns=[c.EVENT_ID]):
                 batch_ids = batch.column(0).cast(pa.string())
                 batch_hashes = key_hashes(pa.chunked_array([batch_ids]))
-                is_candidate = pc.is_in(pa.array(batch_hashes), value_set=hash_set)
-                known_ids.append(batch_ids.filter(is_candidate))
+                is_candidate = is_in_sorted(batch_hashes, sorted_hashes)
+                known_ids.append(batch_ids.filter(pa.array(is_candidate)))
     is_known = np.zeros(len(id_hashes), np.bool_)
     candidate_ids = pa.chunked_array(known_ids, pa.string())
     if len(candidate_ids):  # two ids may share a hash, so that candidates are compared as texts
         candidate_hashes = pa.array(key_hashes(candidate_ids))
-        row_positions = np.flatnonzero(pc.is_in(hash_set, value_set=candidate_hashes))
+        row_positions = np.flatnonzero(pc.is_in(pa.array(id_hashes), value_set=candidate_hashes))
         is_known[row_positions] = pc.is_in(
             staged_rows.event_ids(row_positions), value_set=candidate_ids.combine_chunks()
         ).to_numpy()

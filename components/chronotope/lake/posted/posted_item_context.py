@@ -86,7 +86,7 @@ class PostedItemContext:
             StoreError: The log could not be written.
         """
         received_at = datetime.now(UTC).isoformat()
-        values = [
+        row_values = [
             (
                 row.item_id,
                 row.place_id,
@@ -102,14 +102,14 @@ class PostedItemContext:
             store_errors(_SUBJECT, self.path),
             write_transaction(self._connection),
         ):
-            self._connection.executemany(_INSERT, values)
+            self._connection.executemany(_INSERT, row_values)
         return self.position()
 
     def position(self) -> int:
         """Position of the latest row; 0 if there is none."""
         with self._lock, store_errors(_SUBJECT, self.path):
-            query = "SELECT coalesce(max(seq), 0) FROM posted_item_context"
-            return int(self._connection.execute(query).fetchone()[0])
+            position_query = "SELECT coalesce(max(seq), 0) FROM posted_item_context"
+            return int(self._connection.execute(position_query).fetchone()[0])
 
     def table(self, schema: pa.Schema) -> pa.Table:
         """The latest row of each item, place and start.
@@ -118,18 +118,21 @@ class PostedItemContext:
             schema: Columns of ``ITEM_CONTEXT``, then those of the values.
         """
         with self._lock, store_errors(_SUBJECT, self.path):
-            stored = self._connection.execute(_LATEST).fetchall()
-        fields = [json.loads(row[4]) for row in stored]
+            stored_rows = self._connection.execute(_LATEST).fetchall()
+        fields = [json.loads(row[4]) for row in stored_rows]
         keys = {
-            name: [row[number] for row in stored] for number, name in enumerate(ITEM_CONTEXT.names)
+            name: [row[column_idx] for row in stored_rows]
+            for column_idx, name in enumerate(ITEM_CONTEXT.names)
         }
-        columns = [
-            pa.array(keys[field.name], pa.int64() if number > 1 else pa.string()).cast(field.type)
+        arrow_columns = [
+            pa.array(keys[field.name], pa.int64() if column_idx > 1 else pa.string()).cast(
+                field.type
+            )
             if field.name in keys
-            else pa.array([values.get(field.name) for values in fields], field.type)
-            for number, field in enumerate(schema)
+            else pa.array([row_values.get(field.name) for row_values in fields], field.type)
+            for column_idx, field in enumerate(schema)
         ]
-        return pa.table(columns, schema=schema)
+        return pa.table(arrow_columns, schema=schema)
 
     def close(self) -> None:
         """Close the file; acknowledged rows are durable."""
