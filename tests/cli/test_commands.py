@@ -48,7 +48,8 @@ def kiosk(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_ingest_counts_and_twice_is_once(prefect: None, kiosk: Path) -> None:
     words = ("ingest", kiosk / "kiosk.yaml", "--data", kiosk, "--root", kiosk / "root", "--json")
-    first, second = (json.loads(call(*words).stdout)["events"] for _ in range(2))
+    runs = ((), ("--engine", "processes"))
+    first, second = (json.loads(call(*words, *more).stdout)["events"] for more in runs)
     assert (first["n_read"], first["n_good"], first["n_quarantined"]) == (4, 3, 1)
     assert first["reasons"] == {"item_id is missing": 1}
     assert (first["n_duplicates"], second["n_duplicates"]) == (0, 3)
