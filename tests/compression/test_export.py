@@ -12,19 +12,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from chronotope.artifact import graph_files
+from chronotope.artifact.bundle import MODEL
+from chronotope.artifact.graph_files import has_own_file
 from chronotope.artifact.history_padding import HISTORY_LENGTHS, parse_lengths
 from chronotope.compression import export
 from chronotope.compression.config import Variant
 from chronotope.compression.export import (
-    export_module,
     export_onnx,
-    graph_spec,
     history_lengths,
 )
 from chronotope.compression.export_indexed import export_query_graph
 from chronotope.compression.graph_variants import derive_variant
 from chronotope.compression.prune import prune_units
-from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.event_log import Catalog
 from chronotope.contracts.ids import IdMap
 from chronotope.contracts.queries import queries_at
@@ -316,14 +316,31 @@ def test_older_events_are_read_where_the_kernels_read_fewer() -> None:
     assert history_lengths(fixed).is_fixed
 
 
-def test_tables_beyond_two_gigabytes_are_refused(tmp_path: Path) -> None:
-    module = nn.Module()
-    module.register_buffer("table", torch.empty(2**29, device="meta"))
-    spec = graph_spec(module, ModelConfig(), (), ())
-    with pytest.raises(ArtifactError, match="too large") as caught:
-        export_module(spec, ModelConfig(), tmp_path / "model.onnx")
-    assert "2.1 GB" in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.slow
+def test_a_graph_with_tables_in_a_second_file_has_the_same_variants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a small network, as if its tables had more than two gigabytes."""
+    catalog = grown(replace(sample_catalog(), items_are_places=False), 3_000)
+    net, priors = network(ModelConfig(history_len=32), catalog)
+    variants: tuple[Variant, ...] = ("float32", "int8_tables", "int8_gather", "pq_gather")
+    scores: dict[tuple[int, str], list[npt.NDArray[np.float32]]] = {}
+    for limit in (graph_files.MAX_INLINE_BYTES, 4096):
+        monkeypatch.setattr(graph_files, "MAX_INLINE_BYTES", limit)
+        graph_path = tmp_path / f"whole-{limit}" / MODEL
+        graph_path.parent.mkdir()
+        export_onnx(net, priors, graph_path)
+        assert has_own_file(graph_path) == (limit == 4096)
+        for variant in variants:
+            variant_path = tmp_path / f"{variant}-{limit}" / MODEL
+            variant_path.parent.mkdir()
+            derive_variant(graph_path, variant_path, variant)
+            scores[limit, variant] = run(variant_path, to_batch(QUERIES, 32))
+    for variant in variants:
+        for inline, external in zip(
+            scores[2**31 - 2**20, variant], scores[4096, variant], strict=True
+        ):
+            np.testing.assert_array_equal(external, inline)
 
 
 def test_the_discovery_head_is_in_the_graph_where_it_is_used(tmp_path: Path) -> None:

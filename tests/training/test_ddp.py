@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,25 @@ def test_shared_batches_are_parts_of_the_same_batches() -> None:
             torch.cat([first.target_item, second.target_item]), batch.target_item
         )
     assert whole.shard_spec == (0, 1)
+
+
+def test_batches_without_the_events_of_other_users_are_the_same() -> None:
+    training = TRAINING.model_copy(update={"full_softmax_items": 0, "n_negatives": 4})
+    rounds, _ = make_rounds(sample_log(), sample_catalog(), training)
+    whole = RoundBatches(sample_log(), rounds, training, model_config=MODEL, is_training=True)
+    users = np.unique(whole.log.user_idx[whole.target_positions])
+    first = [time_round.positions[:3] for time_round in rounds]  # of few users
+    few = [replace(r, positions=p) for r, p in zip(rounds, first, strict=True)]
+    whole = RoundBatches(sample_log(), few, training, model_config=MODEL, is_training=True)
+    reduced = whole.for_helpers()
+    assert len(reduced.log) < len(whole.log)
+    assert len(np.unique(reduced.log.user_idx)) < len(users)
+    for batch, same in zip(whole, reduced, strict=True):
+        for tensor, of_same in zip(batch.batch, same.batch, strict=True):
+            torch.testing.assert_close(of_same, tensor)
+        torch.testing.assert_close(same.target_item, batch.target_item)
+        torch.testing.assert_close(same.gap_features, batch.gap_features)
+        torch.testing.assert_close(same.candidates, batch.candidates)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])

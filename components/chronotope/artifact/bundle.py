@@ -33,9 +33,10 @@ from chronotope.runtime.durable_files import checksum_of, read_json, sync_file, 
 from chronotope.spacetime.local_planes import is_local
 
 MODEL, MANIFEST, CATALOG = "model.onnx", "manifest.json", "catalog.parquet"
+MODEL_DATA = "model.onnx.data"  # tables of a graph that is too large for one file
 INDEX, RESIDUALS = "items.npz", "residuals.npy"
 CONTENT_AXES = "content_axes.npz"
-SERVING_FILES = (MODEL, INDEX, RESIDUALS)
+SERVING_FILES = (MODEL, INDEX, RESIDUALS, MODEL_DATA)
 """Files that scores are computed from; only the first is in every bundle."""
 
 _ORIGIN: Final = b"origin_deg"

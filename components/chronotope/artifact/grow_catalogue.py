@@ -30,6 +30,7 @@ from chronotope.artifact.catalogue_tables import (
     read_tables,
 )
 from chronotope.artifact.cold_rows import NewItems, cold_rows
+from chronotope.artifact.graph_files import append_tensors, load_graph, session_content
 from chronotope.artifact.onnx_recommender import OnnxRecommender, session_of
 from chronotope.contracts.errors import ArtifactError
 from chronotope.contracts.ids import IdMap
@@ -73,7 +74,7 @@ class GrowableBundle:
                 received=bundle_dir.name,
                 way_out=_TRAIN_AGAIN,
             )
-        model = onnx.load(bundle_dir / MODEL)
+        model = load_graph(bundle_dir / MODEL)
         if not parse_tables(model):
             raise ArtifactError(
                 "This bundle was exported before new items could be added to one",
@@ -103,9 +104,8 @@ class GrowableBundle:
         grown_model = grow_graph(
             self.model, self.stored, cold_rows(self.stored.by_source(), new_items, self.axes)
         )
-        grown_session = session_of(
-            grown_model.SerializeToString(), self.manifest.name, n_threads=n_threads
-        )
+        with session_content(grown_model) as graph_content:
+            grown_session = session_of(graph_content, self.manifest.name, n_threads=n_threads)
         return OnnxRecommender(grown_session, self.manifest), self._grown_vocabulary(new_items)
 
     def _grown_vocabulary(self, new_items: NewItems) -> Vocabulary:
@@ -150,10 +150,13 @@ def grow_graph(
     ]
     del grown_graph.node[:], grown_graph.initializer[:]
     grown_graph.node.extend(other_nodes)
-    grown_graph.initializer.extend(other_tensors)
-    grown_graph.initializer.extend(
-        numpy_helper.from_array(np.ascontiguousarray(grown_array), array_name)
-        for array_name, grown_array in grown_arrays.items()
+    append_tensors(grown_graph, other_tensors)
+    append_tensors(
+        grown_graph,
+        (
+            numpy_helper.from_array(np.ascontiguousarray(grown_array), array_name)
+            for array_name, grown_array in grown_arrays.items()
+        ),
     )
     _open_input_shapes(grown_graph, grown_arrays.keys())
     _forget_sizes(grown_graph, {stored.n_rows(grown_table) for grown_table in stored.tables})

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from chronotope.artifact.bundle import INDEX, MODEL, Manifest, read_manifest
+from chronotope.artifact.graph_files import require_own_tables
 from chronotope.artifact.history_padding import HISTORY_LENGTHS, padded_length, parse_lengths
 from chronotope.contracts.errors import ArtifactError, ConfigError
 from chronotope.contracts.event_log import Catalog, EventLog
@@ -175,6 +176,7 @@ def open_session(bundle_dir: Path, *, n_threads: int) -> onnxruntime.InferenceSe
         ConfigError: The environment names an execution provider that is not installed.
     """
     graph_path = bundle_dir / MODEL
+    require_own_tables(graph_path)
     return session_of(str(graph_path), str(graph_path), n_threads=n_threads)
 
 

@@ -15,6 +15,7 @@ from chronotope.artifact.catalogue_tables import (
     CatalogueTable,
     format_tables,
 )
+from chronotope.artifact.graph_files import append_tensors
 
 Array = npt.NDArray[np.generic]
 
@@ -53,9 +54,12 @@ def bind_weights(
     ]
     del graph.input[:]
     graph.input.extend(inputs)
-    graph.initializer.extend(
-        numpy_helper.from_array(np.asarray(weights[name], order="C"), name)  # keeps a scalar one
-        for name in sorted(weights.keys() & read_names)
+    append_tensors(
+        graph,
+        (
+            numpy_helper.from_array(np.asarray(weights[name], order="C"), name)  # keeps a scalar
+            for name in sorted(weights.keys() & read_names)
+        ),
     )
     stored_tables = _fold_weights(model, {table.name: table for table in catalogue_tables})
     model_properties = dict(metadata)
@@ -97,9 +101,9 @@ def _fold_weights(
     tables = [table for table in graph.initializer if table.name in read_names]
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
-    graph.initializer.extend(tables)
-    graph.initializer.extend(
-        numpy_helper.from_array(result, name) for name, result in results.items()
+    append_tensors(graph, tables)
+    append_tensors(
+        graph, (numpy_helper.from_array(result, name) for name, result in results.items())
     )
     return [catalogue_tables[table.name] for table in tables if table.name in catalogue_tables] + (
         transposed_tables

@@ -31,6 +31,7 @@ from chronotope.artifact.bundle import (
     read_manifest,
     write_bundle,
 )
+from chronotope.artifact.graph_files import copy_graph
 from chronotope.artifact.open_bundle import BundleRecommender, open_bundle
 from chronotope.compression.build_index import IndexConfig
 from chronotope.compression.bundle_cost import BundleCost, LoadCost, measure_latency, measure_load
@@ -178,7 +179,7 @@ class CandidateStore:
         self._discard_damaged(recipe, bundle_dir)
         if not (bundle_dir / MANIFEST).exists():  # it is written last
             bundle_dir.mkdir(parents=True, exist_ok=True)
-            link_or_copy(self._make_variant(recipe), bundle_dir / MODEL)
+            copy_graph(self._make_variant(recipe), bundle_dir / MODEL)
             if recipe.n_codes:
                 index_dir = self._make_index(recipe)
                 for file_name in (INDEX, RESIDUALS) if recipe.rerank else (INDEX,):
@@ -197,15 +198,15 @@ class CandidateStore:
         except ArtifactError as error:
             _LOG.warning("A damaged candidate is made again: %s", error)
             for graph_path in (self._graph_path(recipe), self._variant_path(recipe)):
-                graph_path.unlink(missing_ok=True)
+                shutil.rmtree(graph_path.parent, ignore_errors=True)
             shutil.rmtree(self._index_dir(recipe), ignore_errors=True)
             shutil.rmtree(bundle_dir)
 
     def _graph_path(self, recipe: Recipe) -> Path:
-        return self.work_dir / "graphs" / f"{recipe.graph_name}.onnx"
+        return self.work_dir / "graphs" / recipe.graph_name / MODEL
 
     def _variant_path(self, recipe: Recipe) -> Path:
-        return self.work_dir / "graphs" / f"{recipe.graph_name}-{recipe.variant}.onnx"
+        return self.work_dir / "graphs" / f"{recipe.graph_name}-{recipe.variant}" / MODEL
 
     def _index_dir(self, recipe: Recipe) -> Path:
         return self.work_dir / "indices" / f"{recipe.graph_name}{recipe.n_codes}"

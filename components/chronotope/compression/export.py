@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from chronotope import models
 from chronotope.artifact.catalogue_tables import GROWING_AXES, CatalogueTable
+from chronotope.artifact.graph_files import save_graph
 from chronotope.artifact.history_padding import HISTORY_LENGTHS, format_lengths
 from chronotope.artifact.onnx_recommender import ACTIVITY
 from chronotope.compression.bind_weights import bind_weights
@@ -30,16 +31,12 @@ from chronotope.compression.tracing.graph_template import (
     TensorSpec,
     trace_template,
 )
-from chronotope.contracts.errors import ArtifactError
 from chronotope.models.cold_users.user_head import read_attributes
 from chronotope.models.config import ModelConfig
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
 from chronotope.runtime.file_cache import ContentCache, FileCache, MemoryCache
 from chronotope.runtime.store_urls import named_cache_dir
-
-MAX_GRAPH_BYTES = 2**31 - 2**20
-"""Size limit of protocol buffers, two GiB, less some space for the nodes."""
 
 OUTPUT_NAMES = ("item_scores", "when", "place_scores")
 
@@ -154,9 +151,6 @@ def export_onnx(
         priors: The state frozen into the graph.
         onnx_path: The file to write.
         cache: Cache of traced graphs; by default that of ``default_cache``.
-
-    Raises:
-        ArtifactError: The tables exceed the size limit of an ONNX file.
     """
     export_module(scoring_graph(net, priors), net.config, onnx_path, cache)
 
@@ -203,12 +197,8 @@ def export_module(
         config: Configuration of its network.
         onnx_path: The file to write.
         cache: Cache of traced graphs; by default that of ``default_cache``.
-
-    Raises:
-        ArtifactError: The tables exceed the size limit of an ONNX file.
     """
     weights = _weights(spec.module)
-    _check_size(weights)
     content = traced_template(spec, cache or default_cache())
     lengths = padded_lengths(spec.history, config.history_len)
     model = bind_weights(
@@ -218,7 +208,7 @@ def export_module(
         replaceable=(ACTIVITY,),
         catalogue_tables=_catalogue_tables(spec.weights),
     )
-    onnx.save(model, onnx_path)
+    save_graph(model, onnx_path)
 
 
 def traced_template(spec: GraphSpec, cache: ContentCache) -> bytes:
@@ -298,16 +288,6 @@ def _weights(module: nn.Module) -> dict[str, Tensor]:
     # an open size is taken from an early weight, which then stays in the graph
     ordered_names = sorted(weights, key=lambda name: name.startswith(("activity", "affinity")))
     return {name: weights[name] for name in ordered_names}
-
-
-def _check_size(weights: Mapping[str, Tensor]) -> None:
-    n_bytes = sum(table.nbytes for table in weights.values())
-    if n_bytes >= MAX_GRAPH_BYTES:
-        raise ArtifactError(
-            "The catalogue is too large for one ONNX graph",
-            received=f"{n_bytes / 1e9:.1f} GB of tables, the limit is {MAX_GRAPH_BYTES / 1e9:.1f}",
-            way_out="Leave items with very few events out, or set a smaller model.d_model",
-        )
 
 
 def _weight_specs(weights: Mapping[str, Tensor]) -> tuple[TensorSpec, ...]:

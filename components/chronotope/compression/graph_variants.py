@@ -10,6 +10,8 @@ from tempfile import TemporaryDirectory
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from chronotope.artifact.bundle import MODEL
+from chronotope.artifact.graph_files import has_own_file, load_graph, save_graph
 from chronotope.compression.config import Variant
 from chronotope.compression.tables.packed_tables import Coding, pack_tables
 from chronotope.compression.tables.quantized_tables import (
@@ -43,7 +45,7 @@ def derive_variant(source_path: Path, target_path: Path, variant: Variant) -> No
             rows in int4 or product codes, and the others in float16.
     """
     if variant == "float32":
-        target_path.write_bytes(source_path.read_bytes())
+        save_graph(load_graph(source_path), target_path)
     elif variant in _TABLE_PRECISION:
         quantize_tables(source_path, target_path, _TABLE_PRECISION[variant])
     elif variant in _TABLE_CODING:
@@ -58,13 +60,14 @@ def derive_variant(source_path: Path, target_path: Path, variant: Variant) -> No
 def _quantize_operators(source_path: Path, target_path: Path, operators: list[str]) -> None:
     """Quantise weights first: as int8 they are not narrowed to float16 afterwards."""
     with TemporaryDirectory() as temp_dir, _muted_quantizer():
-        quantized_path = Path(temp_dir) / "quantized.onnx"
+        quantized_path = Path(temp_dir) / MODEL  # tables of a large one go to MODEL_DATA
         quantize_dynamic(
             source_path,
             quantized_path,
             op_types_to_quantize=operators,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=_readers_of_inputs(onnx.load(source_path).graph),
+            use_external_data_format=has_own_file(source_path),
+            nodes_to_exclude=_readers_of_inputs(load_graph(source_path).graph),
         )
         quantize_tables(quantized_path, target_path, "float16")
 

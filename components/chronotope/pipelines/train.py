@@ -68,7 +68,11 @@ def train_final_model(
         )
     )
     model = ChronotopeRecommender(
-        model_config, training_config, checkpoint_dir=run_dir / "checkpoints", progress=progress
+        model_config,
+        training_config,
+        checkpoint_dir=run_dir / "checkpoints",
+        progress=progress,
+        engine=settings.engine,
     )
     model.fit(known_log, item_catalog)
     model_path = run_dir / MODEL_FILE

@@ -91,7 +91,11 @@ class TrainingConfig(BaseModel):
         8, ge=1, description="Consecutive targets of one user in one batch."
     )
     n_processes: int = Field(
-        1, ge=1, le=64, description="Processes that share each batch; needs one core for each."
+        1,
+        ge=1,
+        le=64,
+        description="Processes that share each batch; needs one core for each, on this machine or, "
+        "with engine ray, one here and the others on the cluster.",
     )
     n_threads: int = Field(
         1,

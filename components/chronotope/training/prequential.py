@@ -203,6 +203,26 @@ class RoundBatches:
         sharded_batches.shard_spec = (rank, n)
         return sharded_batches
 
+    def for_helpers(self) -> Self:
+        """The same batches over the events of those users who have a target.
+
+        ``max_targets`` bounds these, whatever the size of the log; priors are counted already.
+        """
+        is_needed = np.zeros(int(self.log.user_idx.max(initial=0)) + 1, np.bool_)
+        is_needed[self.log.user_idx[self.target_positions]] = True
+        event_mask = is_needed[self.log.user_idx]
+        new_positions = np.cumsum(event_mask) - 1
+        reduced = copy(self)
+        reduced.log = self.log.take(event_mask)
+        reduced.rounds = [
+            PrequentialRound(new_positions[time_round.positions], time_round.priors)
+            for time_round in self.rounds
+        ]
+        reduced.starts = (reduced.log.user_start(), reduced.log.basket_start())
+        reduced.target_positions = new_positions[self.target_positions]
+        reduced._gap_features = None
+        return reduced
+
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch that seeds the order of the next pass."""
         self.epoch = epoch

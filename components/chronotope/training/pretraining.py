@@ -84,6 +84,12 @@ class MixedBatches:
         sharded.batches_by_log = [batches.shard(rank, n) for batches in self.batches_by_log]
         return sharded
 
+    def for_helpers(self) -> Self:
+        """The same batches, without the events that none of them needs."""
+        reduced = copy(self)
+        reduced.batches_by_log = [batches.for_helpers() for batches in self.batches_by_log]
+        return reduced
+
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch that seeds the order of the next pass."""
         self.epoch = epoch

@@ -29,12 +29,13 @@ from chronotope.models.content_head import check_encoders, model_catalog
 from chronotope.models.network import ChronotopeNet, NetworkOutput
 from chronotope.models.priors import Priors, count_priors, without_events_of
 from chronotope.models.transfer.network_file import load_tensors, save_tensors
+from chronotope.runtime.engine import EngineConfig
 from chronotope.runtime.garbage import collect_afterwards
 from chronotope.training.augmentation.training_batches import training_batches
 from chronotope.training.cold_start import fit_cold_start
 from chronotope.training.cold_users import fit_user_head
 from chronotope.training.config import TrainingConfig
-from chronotope.training.ddp import run_ddp
+from chronotope.training.ddp import run_ddp, run_ddp_on_ray
 from chronotope.training.discovery import fit_discovery_head
 from chronotope.training.embedding_transfer import CONTENT_PREFIX, transfer_network
 from chronotope.training.fine_tune import fine_tune
@@ -63,6 +64,7 @@ class ChronotopeRecommender:
         checkpoint_dir: Path | None = None,
         tracker: Tracker | None = None,
         progress: bool = False,
+        engine: EngineConfig | None = None,
     ) -> None:
         """Configure; ``fit`` builds the network.
 
@@ -73,10 +75,13 @@ class ChronotopeRecommender:
                 None uses a temporary directory.
             tracker: Receiver of the losses.
             progress: Show a progress bar.
+            engine: Where processes that share batches run: on a Ray cluster if it is ``ray``, else
+                on this machine.
         """
         self.model = model or ModelConfig()
         self.training = training or TrainingConfig()
         self.checkpoint_dir, self.tracker, self.progress = checkpoint_dir, tracker, progress
+        self._engine = engine or EngineConfig()
         self._net: ChronotopeNet | None = None
         self._priors: Priors | None = None
         self._catalog: Catalog | None = None
@@ -381,4 +386,7 @@ class ChronotopeRecommender:
         )
         if self.training.n_processes == 1:
             return job.run(progress=self.progress)
-        return run_ddp(job, self.training.n_processes, progress=self.progress)
+        n_processes, progress = self.training.n_processes, self.progress
+        if self._engine.kind == "ray":
+            return run_ddp_on_ray(job, n_processes, self._engine, progress=progress)
+        return run_ddp(job, n_processes, progress=progress)

@@ -34,6 +34,9 @@ class EpochBatches(Protocol):
     def shard(self, rank: int, n: int) -> Self:
         """The same batches, each reduced to the shard of one of n processes."""
 
+    def for_helpers(self) -> Self:
+        """The same batches, without the events that none of them needs."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:

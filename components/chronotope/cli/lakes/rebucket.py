@@ -7,14 +7,13 @@ from typing import Annotated
 import typer
 
 from chronotope.cli.output.console import print_json, run_command
-from chronotope.contracts.user_buckets import MAX_BUCKETS
 
 
 def rebucket(
     dataset: Annotated[str, typer.Argument(help="Name in conf/datasets, or a YAML file")],
     buckets: Annotated[
         int,
-        typer.Option(min=1, max=MAX_BUCKETS, help="Buckets of users; about one per 10^7 events"),
+        typer.Option(min=1, help="Buckets of users; about one per 10^7 events"),
     ],
     root: Annotated[
         Path, typer.Option(help="Project root; all files are written below it")

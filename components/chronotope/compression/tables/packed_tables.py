@@ -19,6 +19,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from chronotope.artifact.graph_files import load_graph, save_graph
 from chronotope.artifact.item_index import N_WORDS
 from chronotope.compression.tables.kmeans import kmeans, nearest_centroid
 from chronotope.contracts.event_log import Float32
@@ -55,13 +56,13 @@ def pack_tables(source_path: Path, target_path: Path, coding: Coding) -> None:
         target_path: The file to write.
         coding: ``int4`` or ``pq``.
     """
-    model = onnx.load(source_path)
+    model = load_graph(source_path)
     graph = model.graph
     large_tables = [tensor for tensor in graph.initializer if _is_large_table(tensor)]
     for table in large_tables:
         graph.initializer.remove(table)
         _pack_table(graph, table, coding)
-    onnx.save(model, target_path)
+    save_graph(model, target_path)
 
 
 def pack_int4(table: Float32) -> PackedTable:

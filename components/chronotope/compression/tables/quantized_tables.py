@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from onnx.helper import make_node
 
 from chronotope.artifact.catalogue_tables import parse_tables, part_of_table
+from chronotope.artifact.graph_files import append_tensors, load_graph, save_graph
 
 TablePrecision = Literal["exact", "float16", "int8"]
 Array = npt.NDArray[np.generic]
@@ -46,7 +47,7 @@ def quantize_tables(source_path: Path, target_path: Path, precision: TablePrecis
             with a scale a row, and rounds the others to float16. Tables that a caller may
             replace stay as they are.
     """
-    model = onnx.load(source_path)
+    model = load_graph(source_path)
     graph = model.graph
     replaceable = replaceable_tables(graph)
     _merge_equal_tables(graph, replaceable | _growing_arrays(model))
@@ -56,17 +57,20 @@ def quantize_tables(source_path: Path, target_path: Path, precision: TablePrecis
     for table in tables:
         quantized = None if table.name in replaceable else _narrow_table(table, precision)
         if quantized is None:
-            graph.initializer.append(table)
+            append_tensors(graph, [table])
             continue
-        graph.initializer.extend(
-            numpy_helper.from_array(array, array_name)
-            for array_name, array in quantized.stored_arrays.items()
+        append_tensors(
+            graph,
+            (
+                numpy_helper.from_array(array, array_name)
+                for array_name, array in quantized.stored_arrays.items()
+            ),
         )
         widen_nodes += quantized.widen_nodes
     compute_nodes = list(graph.node)
     del graph.node[:]
     graph.node.extend([*widen_nodes, *compute_nodes])
-    onnx.save(model, target_path)
+    save_graph(model, target_path)
 
 
 def replaceable_tables(graph: onnx.GraphProto) -> set[str]:
@@ -214,7 +218,7 @@ def _merge_equal_tables(graph: onnx.GraphProto, apart: Container[str]) -> None:
         else:
             replaced_names[table.name] = first_name
     del graph.initializer[:]
-    graph.initializer.extend(unique_tables)
+    append_tensors(graph, unique_tables)
     for node in graph.node:
         for input_idx, input_name in enumerate(node.input):
             node.input[input_idx] = replaced_names.get(input_name, input_name)

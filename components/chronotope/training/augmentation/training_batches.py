@@ -90,6 +90,11 @@ class _JoinedBatches(RoundBatches):
         sharded.real, sharded.extra = self.real.shard(rank, n), self.extra.shard(rank, n)
         return sharded
 
+    def for_helpers(self) -> Self:
+        """The same batches, without the events that none of them needs."""
+        real, extra = self.real.for_helpers(), self.extra.for_helpers()
+        return type(self)(real, extra, self.weight)
+
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch that seeds the order of the next pass."""
         self.epoch = epoch
