@@ -19,8 +19,8 @@ class EngineConfig(BaseModel):
         0,
         ge=0,
         le=256,
-        description="Processes: number of worker processes, each with its own copy of a log below 4 "
-        "million events in memory, while larger ones are shared; 0: one per core.",
+        description="Processes: number of worker processes, each with its own copy of a log below "
+        "4 million events in memory, while larger ones are shared; 0: one per core.",
     )
     address: str = Field(
         "",
