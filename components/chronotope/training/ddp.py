@@ -41,6 +41,9 @@ _HOST: Final = "127.0.0.1"
 _TIMEOUT: Final = timedelta(minutes=10)
 """Wait for a live process; a lost one is noticed at once."""
 
+_MEETING: Final = timedelta(minutes=2)
+"""Wait for processes on other nodes to meet: one may be lost before it is connected."""
+
 _POLL_S: Final = 0.2
 _GRACE_S: Final = 30.0
 _NOTICE_S: Final = 90.0
@@ -124,12 +127,16 @@ def _run_with_group(
     """Train as rank 0 beside the members of a group."""
     host, n_processes = group.driver_address, group.n_members + 1
     port = _free_port(host)
-    ranks = [_ProcessRank(rank, n_processes, port, host) for rank in range(1, n_processes)]
+    ranks = [
+        _ProcessRank(rank, n_processes, port, host, _MEETING) for rank in range(1, n_processes)
+    ]
     group.start(_run_remote_helper, payload, ranks)
-    with _gloo_interface(host):
+    with _gloo_interface(host), group.closed_on_loss():
         try:
             best_path = _train_shard(
-                job, _ProcessRank(0, n_processes, port, host), progress=progress
+                job,
+                _ProcessRank(0, n_processes, port, host, _MEETING),
+                progress=progress,
             )
         finally:
             if torch.distributed.is_initialized():
@@ -176,6 +183,7 @@ def _train_shard(job: TrainingJob, process_rank: "_ProcessRank", *, progress: bo
         batches_name: getattr(job, batches_name).shard(process_rank.rank, process_rank.n_processes)
         for batches_name in ("train_batches", "valid_batches")
     }
+    process_rank.meet()
     strategy = DDPStrategy(
         cluster_environment=process_rank,
         process_group_backend="gloo",
@@ -304,8 +312,29 @@ def _interface_name(address: str) -> str | None:
 class _ProcessRank(ClusterEnvironment):
     """Rank, size and address of the process group, without environment variables."""
 
-    def __init__(self, rank: int, n_processes: int, port: int, host: str = _HOST) -> None:
+    def __init__(
+        self,
+        rank: int,
+        n_processes: int,
+        port: int,
+        host: str = _HOST,
+        meeting: timedelta = _TIMEOUT,
+    ) -> None:
         self.rank, self.n_processes, self.port, self.host = rank, n_processes, port, host
+        self.meeting = meeting
+
+    def meet(self) -> None:
+        """Connect all processes; Lightning then uses this process group.
+
+        Raises:
+            RuntimeError: A process did not come in time.
+        """
+        store = torch.distributed.TCPStore(  # type: ignore[attr-defined]
+            self.host, self.port, self.n_processes, self.rank == 0, timeout=self.meeting
+        )
+        torch.distributed.init_process_group(
+            "gloo", store=store, rank=self.rank, world_size=self.n_processes, timeout=_TIMEOUT
+        )
 
     @property
     def creates_processes_externally(self) -> bool:

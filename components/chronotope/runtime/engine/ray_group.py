@@ -4,6 +4,7 @@ Tasks of an engine are independent; members of a group wait for each other, as p
 data-parallel training do. A group that lost a member is not repaired: its owner opens another.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,33 +38,44 @@ class RayGroup:
         """
         import ray
 
-        member_class: Any = ray.remote(_GroupMember).options(
+        self._member_class: Any = ray.remote(_GroupMember).options(
             num_cpus=config.task_cpus, max_restarts=0, scheduling_strategy="SPREAD"
         )
-        self._members = [member_class.remote() for _ in range(n_members)]
+        self._members: list[Any] = []
         self._calls: list[Any] = []
-        starts = [member.wait_until_ready.remote() for member in self._members]
-        deadline = time.monotonic() + _READY_S
-        ready: list[Any] = []
-        while len(ready) < n_members and time.monotonic() < deadline:
-            ready, _ = ray.wait(starts, num_returns=n_members, timeout=_POLL_S)
-            if fewer and ready and _n_possible(config) <= len(ready):
-                break
-        n_wanted = 1 if fewer else n_members
-        if len(ready) < n_wanted:
+        self._start_members(config, n_members, fewer=fewer)
+        if len(self._members) < (1 if fewer else n_members):
             self.close()
             raise EngineError(
                 "A worker of the group did not start",
-                received=f"{len(ready)} of {n_members} started in {_READY_S:.0f} s",
+                received=f"{len(self._members)} of {n_members} started in {_READY_S:.0f} s",
                 way_out="Check `ray status`, and the memory of the nodes",
             )
-        is_ready = [start in set(ready) for start in starts]
-        for member, runs in zip(self._members, is_ready, strict=True):
-            if not runs:
-                ray.kill(member)
-        self._members = [
-            member for member, runs in zip(self._members, is_ready, strict=True) if runs
-        ]
+
+    def _start_members(self, config: EngineConfig, n_members: int, *, fewer: bool) -> None:
+        """Start members until all run; one that is lost meanwhile is replaced by another."""
+        import ray
+        from ray.exceptions import RayError
+
+        starting: dict[Any, Any] = {}
+        deadline = time.monotonic() + _READY_S
+        while len(self._members) < n_members and time.monotonic() < deadline:
+            if fewer and self._members and _n_possible(config) <= len(self._members):
+                break
+            while len(self._members) + len(starting) < n_members:
+                member = self._member_class.remote()
+                starting[member.wait_until_ready.remote()] = member
+            ended, _ = ray.wait(list(starting), timeout=_POLL_S)
+            for start in ended:
+                member = starting.pop(start)
+                try:
+                    ray.get(start)  # a start on a lost node has ended, too
+                except RayError:
+                    time.sleep(_POLL_S)
+                    continue
+                self._members.append(member)
+        for member in starting.values():
+            ray.kill(member)
 
     @property
     def n_members(self) -> int:
@@ -109,22 +121,55 @@ class RayGroup:
         Args:
             timeout_s: Time to wait for the news.
         """
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            n_running, is_lost = self._poll_calls()
+            if is_lost:
+                return True
+            if not n_running:
+                return False
+        return False
+
+    @contextmanager
+    def closed_on_loss(self) -> Iterator[None]:
+        """Context manager that ends all members as soon as one is lost.
+
+        The caller's own connections then break as well, so that it does not wait for a member
+        that waits for the lost one.
+        """
+        is_over = threading.Event()
+
+        def watch() -> None:
+            while not is_over.wait(_POLL_S):
+                n_running, is_lost = self._poll_calls()
+                if is_lost:
+                    self.close()
+                if is_lost or not n_running:
+                    return
+
+        watcher = threading.Thread(target=watch, name="ray-group-watcher", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            watcher.join()
+
+    def _poll_calls(self) -> tuple[int, bool]:
+        """Number of calls that run, and whether a member of the others died."""
         import ray
         from ray.exceptions import RayActorError, RayError
 
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            ended, running = ray.wait(self._calls, num_returns=len(self._calls), timeout=_POLL_S)
-            for call in ended:
-                try:
-                    ray.get(call)
-                except RayActorError:
-                    return True
-                except RayError:  # an error of the function, such as that its peer is gone
-                    continue
-            if not running:
-                return False
-        return False
+        ended, running = ray.wait(self._calls, num_returns=len(self._calls), timeout=_POLL_S)
+        is_lost = False
+        for call in ended:
+            try:
+                ray.get(call)
+            except RayActorError:
+                is_lost = True
+            except RayError:  # an error of the function, such as that its peer is gone
+                continue
+        return len(running), is_lost
 
     def close(self) -> None:
         """End all members."""
