@@ -1,5 +1,6 @@
 """All users' predictions: equal to the service's, only for those with news, all or nothing."""
 
+import itertools
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,22 @@ def test_posted_events_count_before_they_are_ingested(town: Town) -> None:
         assert score(town, scored_at=AT).n_scored == 2
         assert_served_alike(client, town, exactly=False, n_users=N_ALL + 1)
         assert score(town, scored_at=AT).n_scored == 0
+
+
+def test_lists_with_rarer_items_are_not_ordered_by_probability(town: Town) -> None:
+    score(town, tail_exposure=10.0)
+    rises = [
+        later["probability"] > earlier["probability"]
+        for rows in lists(town).values()
+        for earlier, later in itertools.pairwise(rows)
+    ]
+    assert any(rises)
+    score(town)
+    assert all(
+        later["probability"] <= earlier["probability"]
+        for rows in lists(town).values()
+        for earlier, later in itertools.pairwise(rows)
+    )
 
 
 def test_an_indexed_model_has_no_probabilities(town: Town) -> None:

@@ -183,7 +183,12 @@ def _commit(
         return None
     block_paths = staged.block_paths()
     known_items = source.champion.vocabulary.items.ids
-    validate_blocks(block_paths, known_items, find_suite(config.suites, config.root))
+    validate_blocks(
+        block_paths,
+        known_items,
+        find_suite(config.suites, config.root),
+        is_reranked=config.tail_exposure > 0,
+    )
     replaced_users = pa.concat_arrays([selection.ids, selection.removed])
     commit_metadata = {
         "model_version": origin.model_version,

@@ -33,20 +33,28 @@ def find_suite(suites: Path, root: Path) -> Path:
     return find_suites_folder(suites, parent_dirs, suite_file=SUITE) / SUITE
 
 
-def validate_blocks(block_paths: Sequence[Path], known_items: pa.Array, suite_path: Path) -> None:
+def validate_blocks(
+    block_paths: Sequence[Path],
+    known_items: pa.Array,
+    suite_path: Path,
+    *,
+    is_reranked: bool = False,
+) -> None:
     """Check every block against the suite.
 
     Args:
         block_paths: Parquet files of the blocks.
         known_items: Item ids of the model.
         suite_path: JSON file of the suite.
+        is_reranked: Whether the lists are not ordered by probability alone.
 
     Raises:
         ConfigError: The suite cannot be read.
         ValidationFailed: Some rows fail a critical expectation.
     """
     check = check_table(
-        suite_path, derive=lambda rows: derive_prediction_columns(rows, known_items)
+        suite_path,
+        derive=lambda rows: derive_prediction_columns(rows, known_items, is_reranked=is_reranked),
     )
     for block_path in block_paths:
         rows = pq.read_table(block_path)

@@ -12,21 +12,25 @@ from chronotope.contracts.event_log import Float64, Int64
 _SUM_TOLERANCE = 1e-4  # probabilities are sums of float32 numbers
 
 
-def derive_prediction_columns(rows: pa.Table, known_items: pa.Array) -> pa.Table:
+def derive_prediction_columns(
+    rows: pa.Table, known_items: pa.Array, *, is_reranked: bool = False
+) -> pa.Table:
     """Compute the numeric columns of the suite of predictions.
 
     Columns: ``row`` (position), ``rank``, ``probability`` (null with an item index; NaN becomes
     infinity and so is out of range), ``probability_total`` (sum over the user's list),
-    ``probability_rise`` (probability minus that of the rank before), ``rank_gap`` (rank minus the
-    one that is due: 0 if the ranks of each user are 1, 2, ...), ``user_repeated`` (1 if the user
-    has an earlier, separate list), ``item_repeated`` (1 if the user's list has the item already),
-    ``item_known`` (1 if the item is in the model's catalogue), ``user_id_length``,
-    ``item_id_length``, ``next_event_median_h``, ``interval_is_ordered`` (1 if the median lies
-    within the interval, null without a forecast) and ``place_probability_total``.
+    ``probability_rise`` (probability minus that of the rank before; null where lists are ranked
+    by something else), ``rank_gap`` (rank minus the one that is due: 0 if the ranks of each user
+    are 1, 2, ...), ``user_repeated`` (1 if the user has an earlier, separate list),
+    ``item_repeated`` (1 if the user's list has the item already), ``item_known`` (1 if the item
+    is in the model's catalogue), ``user_id_length``, ``item_id_length``, ``next_event_median_h``,
+    ``interval_is_ordered`` (1 if the median lies within the interval, null without a forecast)
+    and ``place_probability_total``.
 
     Args:
         rows: Rows of the table, ordered by user and rank.
         known_items: Item ids of the model.
+        is_reranked: Whether the lists are not ordered by probability alone.
 
     Returns:
         One row for each row of the table.
@@ -49,7 +53,9 @@ def derive_prediction_columns(rows: pa.Table, known_items: pa.Array) -> pa.Table
             rows[p.PROBABILITY].is_valid().to_numpy() & np.isnan(probability), np.inf, probability
         ),
         "probability_total": list_total[list_idx] - _SUM_TOLERANCE,
-        "probability_rise": np.where(starts_list, -1.0, np.diff(probability, prepend=np.nan)),
+        "probability_rise": np.full(n_rows, np.nan)
+        if is_reranked
+        else np.where(starts_list, -1.0, np.diff(probability, prepend=np.nan)),
         "rank_gap": rank - 1 - (np.arange(n_rows) - first_rows[list_idx]),
         "user_repeated": is_repeated_list[list_idx].astype(np.int64),
         "item_repeated": (~_is_first(pair_keys)).astype(np.int64),
