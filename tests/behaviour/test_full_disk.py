@@ -28,7 +28,7 @@ app(sys.argv[2:])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["ingest", "build_features"])
+@pytest.mark.parametrize("step", ["ingest_source", "build_lake_snapshot"])
 def test_a_full_disk_leaves_the_previous_version_whole(
     prefect: None, shop: Shop, step: str
 ) -> None:

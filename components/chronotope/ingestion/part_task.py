@@ -122,7 +122,8 @@ def stage_part(task: PartTask) -> StagedPart:
     for raw_rows, refused_lines in _raw_batches(task, reading):
         batch = normalise_batch(task.dataset_spec, raw_rows, OccurrenceCounter(), refused_lines)
         if last_rows is None and task.sample_path is not None:
-            pq.write_table(batch.rows.slice(0, SAMPLE_ROWS), task.sample_path)
+            with translate_store_errors("events"):
+                pq.write_table(batch.rows.slice(0, SAMPLE_ROWS), task.sample_path)
         stage_batch(part_progress, batch, row_check, task.excluded_rows, task.run_columns)
         last_rows = raw_rows
     return StagedPart(part_progress, row_check.counts, reading)
