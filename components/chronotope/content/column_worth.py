@@ -45,11 +45,14 @@ class ColumnWorth:
 
 def save_worth(worth: tuple[ColumnWorth, ...], path: Path) -> None:
     """Write the worth of the columns as JSON."""
-    path.write_text(json.dumps([asdict(column) for column in worth]), encoding="utf-8")
+    # an object, as all JSON files of a run
+    content = {"columns": [asdict(column) for column in worth]}
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def read_worth(path: Path) -> tuple[ColumnWorth, ...]:
     """What ``save_worth`` wrote; nothing if it did not."""
     if not path.is_file():
         return ()
-    return tuple(ColumnWorth(**column) for column in json.loads(path.read_text(encoding="utf-8")))
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return tuple(ColumnWorth(**column) for column in content["columns"])

@@ -101,7 +101,7 @@ def _is_step(file_path: Path, run_dir: Path) -> bool:
     )
 
 
-_NO_STEPS: Final = {"frozen_folds", "settings", "ingested"}
+_NO_STEPS: Final = {"frozen_folds", "settings", "ingested", "item_context"}
 """JSON files that a step writes in addition to its result; they cannot be recreated alone."""
 
 
