@@ -107,7 +107,7 @@ def run_ddp_on_ray(
             payload = (pickled_job, checkpoint.read_bytes() if checkpoint else None)
             try:
                 return _run_with_group(attempt_job, group, payload, progress=progress)
-            except (RuntimeError, ChronotopeError) as error:
+            except RuntimeError as error:  # of gloo; an error of our own is no loss
                 if not group.has_lost_member(_NOTICE_S):
                     raise
                 lost = error
