@@ -91,6 +91,10 @@ def test_no_store_holds_the_user_and_all_others_stay(root: Path) -> None:
     workspace = Workspace(root)
     lake_dir = workspace.root / "data" / "lake" / "cafe"
     assert rows_with(lake_dir, ANN)
+    left_delivery = lake_dir / ".staging-killed"
+    left_delivery.mkdir()
+    (left_delivery / "good.csv").write_text(ANN)
+    (left_delivery / ".owner").touch()
     certificate = forget_users(root, "cafe", [ANN])
     assert rows_with(lake_dir, ANN) == []
     database = workspace.interactions("cafe")
@@ -102,6 +106,7 @@ def test_no_store_holds_the_user_and_all_others_stay(root: Path) -> None:
     assert removed["lake: users"] == 1
     assert removed["lake: quarantine"] == 2
     assert removed["interaction log"] == 2
+    assert removed["staged deliveries"] == 1
     assert removed["data/features/cafe"] == removed["data/runs/cafe"] == 1
     assert sorted(path.name for path in (root / "data" / "logs").iterdir()) == ["error-2.txt"]
     lake = Lake(workspace.lake("cafe"))

@@ -10,7 +10,8 @@ from typing import Final
 from chronotope.contracts.errors import StoreError
 from chronotope.erasure.certificate import StoreErasure
 from chronotope.lake import Lake
-from chronotope.lake.stored_objects import stored_objects
+from chronotope.lake.staged_batch import remove_left_staging
+from chronotope.lake.stored_objects import SCORING_PREFIX, StoredFolder, stored_objects
 from chronotope.runtime.durable_files import replacing
 from chronotope.runtime.state import delete_document, document_names, read_document
 from chronotope.runtime.store_urls import state_url
@@ -38,6 +39,23 @@ def remove_derived_files(workspace: Workspace, dataset: str) -> Iterator[StoreEr
             n_removed=_remove(folder),
             unit="files",
             note=note,
+        )
+    lake_root = workspace.lake(dataset)
+    yield StoreErasure(
+        store="staged deliveries",
+        n_removed=remove_left_staging(lake_root, workspace.staging()),
+        unit="folders",
+        note="Rows of killed ingestions, which the next one reads again",
+    )
+    if not isinstance(lake_root, Path):
+        scoring_folder = StoredFolder(f"{lake_root}/{SCORING_PREFIX}")
+        n_objects = len(scoring_folder.object_names())
+        scoring_folder.clear_objects()
+        yield StoreErasure(
+            store=f"{SCORING_PREFIX} beside the tables",
+            n_removed=n_objects,
+            unit="files",
+            note="Blocks of killed batch predictions on their way from workers",
         )
 
 

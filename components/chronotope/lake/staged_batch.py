@@ -246,3 +246,26 @@ def staging_folder(lake_root: Location, shared_dir: Path | None = None) -> Itera
         staging_dir = exit_stack.enter_context(temporary_folder(parent_dir, dir_prefix))
     with exit_stack:
         yield staging_dir.resolve()
+
+
+def remove_left_staging(lake_root: Location, shared_dir: Path) -> int:
+    """Remove what killed deliveries left in staging folders; returns the number of folders.
+
+    Args:
+        lake_root: The lake.
+        shared_dir: Folder in which workers share the staged rows of a lake in an object store.
+
+    Raises:
+        StoreError: A staging folder cannot be used.
+    """
+    is_local, n_removed = isinstance(lake_root, Path), 0
+    parent_dirs = (
+        (lake_root,) if isinstance(lake_root, Path) else (Path(tempfile.gettempdir()), shared_dir)
+    )
+    pattern = f"{_PREFIX if is_local else _PREFIX_IN_TMP}*"
+    for parent_dir in parent_dirs:
+        left_dirs = set(parent_dir.glob(pattern))
+        if left_dirs:
+            with staging_folder(lake_root, parent_dir):
+                n_removed += len(left_dirs - set(parent_dir.glob(pattern)))
+    return n_removed

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import pyarrow.fs as pafs
 from deltalake.fs import DeltaStorageHandler
@@ -44,6 +45,10 @@ def stored_objects(lake: Lake) -> Iterator[StoredObject]:
                 if file_info.type == pafs.FileType.File:
                     with file_system.open_input_stream(file_info.path) as stream:
                         yield StoredObject(f"{address}/{file_info.path}", stream.read())
+
+
+SCORING_PREFIX: Final = "_scoring"
+"""Prefix below a dataset's tables for batch predictions on their way; no table has this name."""
 
 
 @dataclass(frozen=True, slots=True)

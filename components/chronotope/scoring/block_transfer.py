@@ -2,7 +2,8 @@
 
 Nodes of a cluster need not share a folder if the lake is in an object store. The driver puts the
 bundle there; workers open their copy, whose digests are verified, and put the blocks there; the
-driver takes each block into its staging folder. Nothing of it stays.
+driver takes each block into its staging folder. Nothing of it stays after a scoring; what a
+killed one left is removed by the next, or by an erasure.
 """
 
 from dataclasses import dataclass
@@ -11,12 +12,9 @@ from typing import Final
 
 import pyarrow as pa
 
-from chronotope.lake.stored_objects import StoredFolder
+from chronotope.lake.stored_objects import SCORING_PREFIX, StoredFolder
 from chronotope.runtime.durable_files import replacing
 from chronotope.scoring.staging import block_bytes
-
-PREFIX: Final = "_scoring"
-"""Prefix below the dataset's tables; no table has this name."""
 
 _BUNDLE: Final = "bundle"
 
@@ -38,7 +36,7 @@ class BlockTransfer:
     @property
     def store_folder(self) -> StoredFolder:
         """The prefix."""
-        return StoredFolder(f"{self.lakes_url}/{self.dataset}/{PREFIX}/{self.scoring}")
+        return StoredFolder(f"{self.lakes_url}/{self.dataset}/{SCORING_PREFIX}/{self.scoring}")
 
     def send_bundle(self, bundle_dir: Path) -> None:
         """Copy the files of a bundle to the store.
@@ -96,4 +94,4 @@ class BlockTransfer:
         Raises:
             StoreError: The store does not respond, or denies access.
         """
-        StoredFolder(f"{self.lakes_url}/{self.dataset}/{PREFIX}").clear_objects()
+        StoredFolder(f"{self.lakes_url}/{self.dataset}/{SCORING_PREFIX}").clear_objects()

@@ -114,17 +114,19 @@ def _score_tasks(
     if transfer is not None:
         transfer.clear_store()
         transfer.send_bundle(job.bundle_dir)
-    if job.n_buckets > 1:
-        _stage_activity(engine, job, source)
-    groups = _task_blocks(staged.plan.blocks, missing, job.n_buckets)
-    tasks = (_block_task(job, source, selection, staged, numbers) for numbers in groups)
-    for numbers, n_users in zip(groups, engine.map(score_task, tasks), strict=True):
+    try:
+        if job.n_buckets > 1:
+            _stage_activity(engine, job, source)
+        groups = _task_blocks(staged.plan.blocks, missing, job.n_buckets)
+        tasks = (_block_task(job, source, selection, staged, numbers) for numbers in groups)
+        for numbers, n_users in zip(groups, engine.map(score_task, tasks), strict=True):
+            if transfer is not None:
+                for number in numbers:
+                    transfer.take_block(staged.block_path(number))
+            progress.add(n_users)
+    finally:
         if transfer is not None:
-            for number in numbers:
-                transfer.take_block(staged.block_path(number))
-        progress.add(n_users)
-    if transfer is not None:
-        transfer.clear_store()
+            transfer.clear_store()
 
 
 def _task_blocks(
