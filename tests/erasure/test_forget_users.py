@@ -16,11 +16,14 @@ from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.schemas import EVENTS, INSTANT
 from chronotope.contracts.validation_result import ValidationResult
 from chronotope.erasure import forget_users, stored_rows
-from chronotope.erasure.derived_files import files_that_name
+from chronotope.erasure.derived_files import files_that_name, remove_derived_files
 from chronotope.ingestion import IngestBatch, ingest
 from chronotope.lake import Interaction, InteractionLog, Lake
 from chronotope.lake.privacy import read_user_list
+from chronotope.lake.stored_objects import SCORING_PREFIX, StoredFolder
+from chronotope.runtime.store_urls import LAKE_URL
 from chronotope.runtime.workspace import Workspace
+from tests.s3 import BUCKET, running_s3
 
 ANN, BOB = "ann-o'hara-77", "bob-of-the-hill"
 AT = datetime(2024, 1, 1, tzinfo=UTC)
@@ -212,3 +215,16 @@ def test_short_ids_are_not_looked_for_in_texts(tmp_path: Path) -> None:
 def test_an_id_across_two_chunks_is_seen(tmp_path: Path) -> None:
     (tmp_path / "long.txt").write_bytes(b" " * ((1 << 20) - 4) + ANN.encode())
     assert list(files_that_name([tmp_path], [ANN])) == [tmp_path / "long.txt"]
+
+
+def test_blocks_of_a_killed_scoring_in_an_object_store_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_s3() as server:
+        for name, value in {**server.environment, LAKE_URL: f"s3://{BUCKET}/shop"}.items():
+            monkeypatch.setenv(name, value)
+        left_block = StoredFolder(f"s3://{BUCKET}/shop/cafe/{SCORING_PREFIX}/abc")
+        left_block.write_object("block-0.parquet", ANN.encode())
+        stores = list(remove_derived_files(Workspace(tmp_path), "cafe"))
+        assert [store.n_removed for store in stores if "_scoring" in store.store] == [1]
+        assert server.keys("shop/cafe/") == []
