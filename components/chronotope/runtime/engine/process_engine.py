@@ -3,16 +3,20 @@
 import multiprocessing
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from chronotope.contracts.errors import EngineError
 from chronotope.runtime.engine.config import EngineConfig
+
+_LEAVE_S: Final = 2.0
+"""Time for workers to end by themselves."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -52,12 +56,15 @@ class ProcessEngine:
                 pending_task.future.cancel()
 
     def close(self) -> None:
-        """Stop the workers; tasks that still run are ended."""
+        """Stop the workers; tasks that still run after ``_LEAVE_S`` are ended."""
         if self._pool is None:
             return
         worker_processes = list((self._pool._processes or {}).values())  # no public way
         self._pool.shutdown(wait=False, cancel_futures=True)
+        deadline = time.monotonic() + _LEAVE_S
         for worker_process in worker_processes:
+            # An idle worker ends by itself, and gives back the semaphores of its libraries.
+            worker_process.join(max(0.0, deadline - time.monotonic()))
             worker_process.kill()
             worker_process.join()
         self._pool = None
