@@ -42,7 +42,7 @@ def test_a_full_disk_leaves_the_previous_version_whole(
         command, cwd=PROJECT, env=env, capture_output=True, text=True, check=False, timeout=200
     )
     assert done.returncode == 1
-    assert "Check free disk space" in refusal_of(done.stderr)
+    assert "The disk is full" in refusal_of(done.stderr)
     assert len(shop.lake.read("events")) in {len(GOOD), len(GOOD) + 200}
     assert shop.ingest()["n_good"] == len(GOOD) + 200
 

@@ -116,7 +116,7 @@ def test_a_full_disk_leaves_the_table_of_before_and_is_repaired(
         write_table(rows, file_path)
 
     monkeypatch.setattr(pq, "write_table", write_until_full)
-    with pytest.raises(StoreError, match="free disk space"):
+    with pytest.raises(StoreError, match="disk is full"):
         deliver(lake, tmp_path, [*ROWS, *new_rows])
     assert lake.exists(ITEM_CONTEXT_TABLE) is not is_first
     assert is_first or promotions(lake) == {"x": "A"}

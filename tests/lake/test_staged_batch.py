@@ -88,7 +88,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
 def test_a_disk_that_fills_up_while_staging_says_what_to_do(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     deliver(lake, events("a"))
-    with disk_of(1000), pytest.raises(StoreError, match="Check free disk space"):
+    with disk_of(1000), pytest.raises(StoreError, match="The disk is full"):
         deliver(lake, events("bc"))
     assert (ids(lake), [path.name for path in tmp_path.iterdir()]) == (["a"], ["events"])
     assert deliver(lake, events("bc")).inserted == 2
@@ -101,7 +101,7 @@ def test_a_disk_that_fills_up_at_the_first_commit_leaves_no_table(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("chronotope.lake.staged_batch.create_table_with_add_actions", full)
-    with pytest.raises(StoreError, match="Check free disk space"):
+    with pytest.raises(StoreError, match="The disk is full"):
         deliver(Lake(tmp_path), events("a"))
     assert not Lake(tmp_path).exists("events")
     assert not list((tmp_path / "events").iterdir())

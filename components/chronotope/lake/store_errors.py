@@ -1,5 +1,6 @@
 """Translation of errors of the disk, the object store and Delta into ``StoreError``."""
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,13 @@ import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
 from chronotope.contracts.errors import StoreError
+
+_DISK_FULL: Final = re.compile(
+    r"no space left on device|disk quota exceeded|file too large|\b(errno|os error) (28|27|122)\b",
+    re.IGNORECASE,
+)
+_DISK_FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""A full disk, a full quota, and the limit of a file's size."""
 
 _COLOURS: Final = re.compile(r"\x1b\[\d+m")
 """ANSI colours in error messages of object stores."""
@@ -26,8 +34,12 @@ _REPAIR: Final = (
     "newest readable version and deletes nothing"
 )
 _LOOK: Final = (
-    "Check free disk space, permissions and the requested version, or that the "
-    "object store responds; the last committed version is intact, and running again is safe"
+    "Check permissions and the requested version, or that the object store responds; "
+    "the last committed version is intact, and running again is safe"
+)
+_FREE_SPACE: Final = (
+    "Free disk space (`chronotope doctor` shows how much is free); "
+    "the last committed version is intact, and running again is safe"
 )
 
 
@@ -47,6 +59,12 @@ def translate_store_errors(table_name: str) -> Iterator[None]:
         if not isinstance(error, (OSError, DeltaError, pa.ArrowInvalid)) and not _is_panic(error):
             raise
         error_text = " ".join(_COLOURS.sub("", _RUST_TRACE.sub("", str(error))).split())
+        if getattr(error, "errno", None) in _DISK_FULL_ERRNOS or _DISK_FULL.search(error_text):
+            raise StoreError(
+                f"The disk is full; table {table_name!r} could not be read or written",
+                received=error_text,
+                way_out=_FREE_SPACE,
+            ) from error
         is_broken = _is_panic(error) or bool(_BROKEN_LOG.search(error_text))
         raise StoreError(
             f"Table {table_name!r} could not be read or written",
