@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from chronotope.contracts.errors import ConfigError, EngineError, NotEnoughData
 from chronotope.contracts.event_log import EventLog
 from chronotope.federated.aggregation import (
+    IMPLAUSIBLE,
     Aggregator,
     Answers,
     aggregated_update,
@@ -163,3 +164,23 @@ def test_divisions_that_are_not_possible_are_refused(log: EventLog) -> None:
         split_users(log, sample_catalog(), "galaxy", N_CLIENTS)
     with pytest.raises(NotEnoughData, match="fewer users than clients"):
         split_users(log, sample_catalog(), "random", 10_000)
+
+
+def test_a_client_with_contradictory_counts_is_asked_no_more(log: EventLog, tmp_path: Path) -> None:
+    faults = {"poison_share": 0.25}
+    robust = {"aggregation": {"secure": False, "rule": "trimmed_mean"}, "faults": faults}
+    model = federate(tmp_path / "excluded", log, **robust)
+    assert model.rounds[0].failures == {IMPLAUSIBLE: 1}
+    (poisoned,) = model.rounds[0].implausible_clients
+    assert all(poisoned not in record.client_numbers for record in model.rounds)
+    assert {record.n_answers for record in model.rounds} == {N_CLIENTS - 1}
+    sections = tmp_path / "excluded" / "run" / "sections"
+    (sections / "bins.npz").unlink()  # killed after the exclusion, before the file
+    for name in ("plan.npz", "counts.npz"):
+        (tmp_path / "excluded" / "run" / name).unlink()
+    again = federate(tmp_path / "excluded", log, **robust)
+    assert (parameters(again) == parameters(model)).all()
+
+    faults["poison_counts"] = False
+    model = federate(tmp_path / "updates", log, **robust)
+    assert {record.n_answers for record in model.rounds} == {N_CLIENTS}
