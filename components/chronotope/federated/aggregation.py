@@ -27,7 +27,7 @@ from chronotope.runtime.engine.client_pool import ClientPool
 IMPLAUSIBLE: Final = "implausible counts"
 """Failure of a client whose counts no log can have."""
 
-MAX_COUNT_RATIO: Final = 2.0
+MAX_COUNT_RATIO: Final = 4.0
 """Events of a client beyond so many times the median are scaled down where rules are robust."""
 
 
