@@ -208,11 +208,11 @@ class RayPool:
             except RayError:  # not known yet
                 return False
 
-        kept = [n for n, node_id in enumerate(self._nodes) if not is_lost(node_id)]
-        if len(kept) in (0, len(self._actors)):
+        living_actors = [n for n, node_id in enumerate(self._nodes) if not is_lost(node_id)]
+        if len(living_actors) in (0, len(self._actors)):
             return False
-        self._actors = [self._actors[n] for n in kept]
-        self._nodes = [self._nodes[n] for n in kept]
+        self._actors = [self._actors[n] for n in living_actors]
+        self._nodes = [self._nodes[n] for n in living_actors]
         return True
 
 
