@@ -81,15 +81,14 @@ def score(
 
 
 def _config(option_values: dict[str, Any]) -> "ScoringConfig":
+    from chronotope.datasets.yaml_problems import explain_problems
     from chronotope.scoring.config import ScoringConfig
 
     try:
         return ScoringConfig.model_validate(option_values)
     except ValidationError as error:
-        details = error.errors(include_url=False)[0]
         raise ConfigError(
-            "An option of the scoring is invalid",
-            received=f"{details['loc'][0]}: {details['input']!r}: {details['msg']}",
+            f"An option of the scoring is invalid: {explain_problems(error, ScoringConfig)}",
             way_out="See `chronotope score --help`",
         ) from error
 
