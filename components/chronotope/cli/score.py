@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from pydantic import ValidationError
@@ -46,7 +46,10 @@ def score(
         typer.Option(help="Copy of the table: a .parquet or .csv path, or a SQLAlchemy URL"),
     ] = None,
     sql_table: Annotated[str, typer.Option(help="Table in that database")] = "predictions",
-    engine: Annotated[str, typer.Option(help="local, processes, or ray (RAY_ADDRESS)")] = "local",
+    engine: Annotated[
+        Literal["local", "processes", "ray"],
+        typer.Option(help="Where users are scored: see docs/ray.md"),
+    ] = "local",
     root: Annotated[Path, typer.Option(help="Project root of all files")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
     dry_run: Annotated[bool, typer.Option(help="Count the users to score; write nothing")] = False,

@@ -38,7 +38,7 @@ def federate(
         Path | None, typer.Option(help="Folder of the data files; overrides the dataset's YAML")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="YAML of settings, e.g. conf/federated/default.yaml")
+        Path | None, typer.Option(help="YAML of settings, e.g. conf/federated/robust.yaml")
     ] = None,
     root: Annotated[
         Path, typer.Option(help="Project root of the coordinator; its files are written below it")
