@@ -17,6 +17,11 @@ from chronotope.contracts.errors import ConfigError
 if TYPE_CHECKING:
     from chronotope.scoring.config import ScoringConfig, ScoringProgress, ScoringResult
 
+_EngineOption = Annotated[
+    Literal["local", "processes", "ray"],
+    typer.Option(help="Where users are scored: see docs/ray.md"),
+]
+
 
 def score(
     dataset: Annotated[str, typer.Argument(help="Dataset whose champion predicts")],
@@ -46,10 +51,7 @@ def score(
         typer.Option(help="Copy of the table: a .parquet or .csv path, or a SQLAlchemy URL"),
     ] = None,
     sql_table: Annotated[str, typer.Option(help="Table in that database")] = "predictions",
-    engine: Annotated[
-        Literal["local", "processes", "ray"],
-        typer.Option(help="Where users are scored: see docs/ray.md"),
-    ] = "local",
+    engine: _EngineOption = "local",
     root: Annotated[Path, typer.Option(help="Project root of all files")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
     dry_run: Annotated[bool, typer.Option(help="Count the users to score; write nothing")] = False,
