@@ -1,5 +1,6 @@
 """Options that all commands share, and files that their help names."""
 
+import os
 import re
 import subprocess
 import sys
@@ -58,6 +59,11 @@ def test_files_that_the_help_names_exist() -> None:
 def test_the_package_runs_as_a_program() -> None:
     words = [sys.executable, "-m", "chronotope", "--version"]
     shown = subprocess.run(  # noqa: S603 - own arguments
-        words, capture_output=True, text=True, check=True, timeout=60
+        words,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert shown.stdout.startswith("chronotope ")

@@ -172,7 +172,7 @@ def test_an_invalid_field_of_json_is_still_named(client: TestClient) -> None:
     [
         ("/recommend", b"{bad", "body", "This is no JSON: Expecting property name"),
         ("/recommend", b'{"user": "u00"}', "user", "There is no such field"),
-        ("/events", b'{"user_id": "u00"}', "body", "The field 'kind' is required"),
+        ("/events", b'{"user_id": "u00"}', "kind", "Field required"),
         ("/item-context", b'[{"item_id": "i01"}]', "0.valid_from", "Field required"),
         ("/item-context", b'{"item_id": "i01"}', "valid_from", "Field required"),
     ],

@@ -91,15 +91,18 @@ def _media_type_problem(media_type: str | None) -> Problem:
 
 
 def _field_problem(detail: Mapping[str, Any]) -> FieldProblem:
-    """One problem of a request, in words of HTTP and JSON instead of the validator's."""
-    location, message = detail["loc"], str(detail["msg"])
+    """Problem of one field; a union without a valid discriminator is a problem of that field."""
+    location, message, error_context = detail["loc"], detail["msg"], detail.get("ctx", {})
     match detail["type"]:
         case "json_invalid":
-            reason = detail.get("ctx", {}).get("error", "invalid")
+            reason = error_context.get("error", "invalid")
             message = f"This is no JSON: {reason}, at character {location[-1]}"
             location = location[:1]
-        case "union_tag_not_found":
-            message = f"The field {detail['ctx']['discriminator']} is required"
+        case "union_tag_not_found" | "union_tag_invalid":
+            location = (*location, error_context["discriminator"].strip("'"))
+            message = "Field required"
+            if "tag" in error_context:
+                message = f"{error_context['tag']!r} is none of {error_context['expected_tags']}"
         case "extra_forbidden":
             message = "There is no such field"
     return FieldProblem(field=_field_path(location), message=message.removeprefix("Value error, "))
