@@ -107,15 +107,15 @@ def parse_hours(length_text: str) -> int:
 
 
 def _period(period_values: dict[str, Any]) -> "BacktestConfig":
+    from chronotope.datasets.yaml_problems import explain_problems
     from chronotope.pipelines.backtest import BacktestConfig
 
     try:
         return BacktestConfig.model_validate(period_values)
     except ValidationError as error:
-        problem_text = "; ".join(details["msg"] for details in error.errors(include_url=False))
+        problems = explain_problems(error, BacktestConfig).removeprefix("file: ")
         raise ConfigError(
-            "The period cannot be replayed",
-            received=problem_text,
+            f"The period cannot be replayed: {problems}",
             way_out="Correct --from, --to or --chunk",
         ) from error
 

@@ -72,7 +72,7 @@ def require_dataset(root: Path, dataset: str) -> None:
     if not dataset:
         raise ConfigError(
             "No dataset is named",
-            way_out=f"Pass its name; known are {_comma_list(known_datasets(root))}",
+            way_out=f"Pass --dataset NAME; known are {_comma_list(known_datasets(root))}",
         )
     lakes_location = Workspace(root).lakes()
     if isinstance(lakes_location, Path):

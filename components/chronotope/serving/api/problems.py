@@ -1,5 +1,6 @@
 """Error responses of the HTTP endpoints."""
 
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from fastapi import FastAPI, Request
@@ -89,15 +90,22 @@ def _media_type_problem(media_type: str | None) -> Problem:
     )
 
 
-def _field_problem(detail: dict[str, Any]) -> FieldProblem:
+def _field_problem(detail: Mapping[str, Any]) -> FieldProblem:
     """Problem of one field; a union without a valid discriminator is a problem of that field."""
     location, message, error_context = detail["loc"], detail["msg"], detail.get("ctx", {})
-    if detail["type"] in {"union_tag_not_found", "union_tag_invalid"}:
-        location = (*location, error_context["discriminator"].strip("'"))
-        message = "Field required"
-        if "tag" in error_context:
-            message = f"{error_context['tag']!r} is none of {error_context['expected_tags']}"
-    return FieldProblem(field=_field_path(location), message=message)
+    match detail["type"]:
+        case "json_invalid":
+            reason = error_context.get("error", "invalid")
+            message = f"This is no JSON: {reason}, at character {location[-1]}"
+            location = location[:1]
+        case "union_tag_not_found" | "union_tag_invalid":
+            location = (*location, error_context["discriminator"].strip("'"))
+            message = "Field required"
+            if "tag" in error_context:
+                message = f"{error_context['tag']!r} is none of {error_context['expected_tags']}"
+        case "extra_forbidden":
+            message = "There is no such field"
+    return FieldProblem(field=_field_path(location), message=message.removeprefix("Value error, "))
 
 
 def _field_path(location: tuple[int | str, ...]) -> str:
