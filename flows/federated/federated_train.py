@@ -134,12 +134,12 @@ def show_rounds(dataset: str, federation: FederationSummary) -> None:
         {
             "round": round_record.name,
             "answers": round_record.n_answers,
-            "failures": ", ".join(f"{n} x {why}" for why, n in round_record.failures.items()),
             "later loss": ""
             if round_record.later_loss is None
             else round(round_record.later_loss, 4),
             "MB a client": round(round_record.mb_per_client, 2),
             "seconds": round(round_record.seconds, 1),
+            "failures": ", ".join(f"{n} x {why}" for why, n in round_record.failures.items()),
         }
         for round_record in federation.rounds
     ]
