@@ -1,9 +1,10 @@
 """What holds for every test, also when pytest is called without make."""
 
+import gc
 import os
 import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
@@ -74,6 +75,26 @@ def _commit_without_waiting_for_the_disk() -> None:
         if isinstance(connection, sqlite3.Connection):
             with suppress(sqlite3.DatabaseError):  # a damaged file: for its first reader to say
                 connection.execute("PRAGMA synchronous = OFF")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import all test files without garbage collection, and set aside what they have loaded.
+
+    A full collection visits every object of the eight thousand modules: a quarter of the time in
+    which tests are collected, and a second each time that one happens while they run.
+    """
+    from chronotope.runtime.quick_imports import quick_imports
+
+    with quick_imports():
+        result = yield
+    gc.freeze()
+    return result
+
+
+def pytest_sessionfinish() -> None:
+    """Give back what was set aside: extension modules report what is never freed."""
+    gc.unfreeze()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
