@@ -2,10 +2,13 @@
 
 import gc
 import os
+import shutil
 import signal
 import sqlite3
+import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
+from importlib.metadata import version
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -134,8 +137,29 @@ def state_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope="session")
 def prefect() -> Iterator[None]:
-    """One Prefect server on a database of its own, for all tests that run flows."""
-    from prefect.testing.utilities import prefect_test_harness
+    """One Prefect server on a database of its own, for all tests that run flows.
 
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+    A server migrates an empty database in seven seconds of processor time. So it gets a copy of
+    one that another process of this run, or an earlier run, has migrated.
+    """
+    from prefect.testing import utilities
+
+    folder = Path(tempfile.mkdtemp())  # the harness removes it at the end
+    database = folder / "prefect-test.db"
+    template = Path(os.environ.get("CHRONOTOPE_CACHE", folder)) / f"prefect-{version('prefect')}.db"
+    if template.exists():
+        shutil.copyfile(template, database)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(utilities, "mkdtemp", lambda: str(folder))
+        with utilities.prefect_test_harness(server_startup_timeout=120):
+            if not template.exists():
+                _copy_database(database, template)
+            yield
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """Copy a SQLite database that is in use; readers see all of the copy or nothing."""
+    draft = target.with_name(f"{target.name}.{os.getpid()}")
+    with closing(sqlite3.connect(source)) as opened, closing(sqlite3.connect(draft)) as copy:
+        opened.backup(copy)
+    draft.replace(target)
