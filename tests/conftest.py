@@ -30,21 +30,26 @@ QUIET = {
 }
 
 LONGEST_FIRST = (
-    "tests/behaviour/test_up.py",
+    "tests/behaviour/test_separate_roots.py",
     "tests/compression/test_export.py",
+    "tests/docs/test_compose_processes.py",
+    "tests/behaviour/test_up.py",
     "tests/behaviour/test_scale_out.py",
     "tests/artifact/test_bundle.py",
     "tests/behaviour/test_full_disk.py",
     "tests/behaviour/test_kill.py",
+    "tests/benchmarks/test_export.py",
+    "tests/ingestion/test_lost_node.py",
+    "tests/docs/test_notebooks.py",
+    "tests/training/test_ddp_on_ray.py",
+    "tests/benchmarks/test_replay.py",
+    "tests/scoring/test_engines.py",
     "tests/scoring/test_kill.py",
     "tests/behaviour/test_bad_input.py",
     "tests/runtime/engine/test_ray_engine.py",
     "tests/serving/test_slow_clients.py",
     "tests/benchmarks/test_kill_matrix.py",
     "tests/pipelines/test_main_job.py",
-    "tests/docs/test_compose_processes.py",
-    "tests/behaviour/test_separate_roots.py",
-    "tests/benchmarks/test_export.py",
     "tests/pipelines/test_compress_indexed.py",
 )
 """Files of slow tests that take more than half a minute: `make test` begins with them, so that none
