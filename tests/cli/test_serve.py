@@ -39,3 +39,13 @@ def test_a_port_that_is_taken_is_refused_before_an_address_is_told(root: Path) -
         done = CliRunner().invoke(app, ["serve", "city", *words])
     assert (done.exit_code, done.stdout) == (1, "")
     assert "The port is in use" in " ".join(done.stderr.split())
+
+
+def test_the_end_by_ctrl_c_is_no_failure(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("chronotope.serving.server.bind", lambda *_, **__: [])
+    monkeypatch.setattr("chronotope.serving.server.serve", stopped)
+    done = CliRunner().invoke(app, ["serve", "city", "--root", str(root), "--json"])
+    assert (done.exit_code, done.stderr.strip()) == (0, "The service is stopped."), done.stderr
