@@ -12,7 +12,7 @@ import json, sys, time
 assert sys.argv[1:3] == ["train", "{dataset}"], sys.argv
 rows = bytearray(150 * 2**20)
 time.sleep(1.2)
-metrics = {{"chronotope": {{"ndcg_10": 0.3}}{rival}}}
+metrics = {{"challenger": {{"ndcg_10": 0.3}}{rival}}}
 print(json.dumps({{"evaluation": {{"metrics": metrics}}}}))
 """
 

@@ -15,7 +15,7 @@ from chronotope.audit import AuditTrail
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.contracts.schemas import EVENTS, INSTANT
 from chronotope.contracts.validation_result import ValidationResult
-from chronotope.erasure import forget_users, stored_rows
+from chronotope.erasure import forget_users, stored_rows, users_without_rows
 from chronotope.erasure.derived_files import files_that_name, remove_derived_files
 from chronotope.ingestion import IngestBatch, ingest
 from chronotope.lake import Interaction, InteractionLog, Lake
@@ -190,6 +190,10 @@ def test_an_id_that_nothing_is_stored_of_costs_nothing(root: Path) -> None:
     assert lake.dataset("events", 0).count_rows() == 2  # the first version is still there
     assert (Workspace(root).features("cafe") / "0a1b").exists()
     assert read_user_list(lake, "erased_users") is None
+
+
+def test_ids_without_a_row_are_named(root: Path) -> None:
+    assert users_without_rows(root, "cafe", [ANN, f"{ANN} ", "nobody"]) == [f"{ANN} ", "nobody"]
 
 
 def test_a_user_who_is_in_the_log_alone_is_erased(root: Path) -> None:

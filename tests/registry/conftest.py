@@ -8,21 +8,10 @@ from chronotope.registry.mlflow_store import MlflowStore, open_store
 from chronotope.registry.model_versions import register_version
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The bytes of a fresh database; migrating takes seconds, copying does not."""
-    root = tmp_path_factory.mktemp("migrated")
-    open_store(root)
-    return (root / "mlflow.db").read_bytes()
-
-
 @pytest.fixture
-def store(tmp_path: Path, migrated: bytes) -> MlflowStore:
+def store(tmp_path: Path) -> MlflowStore:
     """An empty store of its own for each test."""
-    root = tmp_path / "mlruns"
-    root.mkdir()
-    (root / "mlflow.db").write_bytes(migrated)
-    return open_store(root)
+    return open_store(tmp_path / "mlruns")
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ import pytest
 
 from chronotope.contracts.errors import StoreError
 from chronotope.contracts.protocols import Tracker
+from chronotope.registry import mlflow_database
 from chronotope.registry.mlflow_database import create_database
 from chronotope.registry.mlflow_store import MlflowStore, open_store
+from chronotope.runtime.store_urls import CACHE_DIR
 
 
 def test_run_keeps_metrics_params_and_files(store: MlflowStore, bundle: Path) -> None:
@@ -107,13 +109,29 @@ open_store(Path(sys.argv[1]))
 
 
 @pytest.mark.parametrize("point", ["tables", "migrated"])
-def test_a_database_is_made_whole_or_not_at_all(tmp_path: Path, point: str) -> None:
+def test_a_database_is_made_whole_or_not_at_all(
+    tmp_path: Path, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(CACHE_DIR)  # another root has migrated one already
     command = [sys.executable, "-c", DYING_AT_BIRTH, str(tmp_path), point]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL  # noqa: S603
     assert not (tmp_path / "mlflow.db").exists()
     with open_store(tmp_path).run("city", "study") as tracker:
         tracker.metrics({"ndcg_10": 0.25})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["artifacts", "mlflow.db", "running"]
+
+
+def test_roots_that_share_a_cache_migrate_one_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_DIR, str(tmp_path / "cache"))
+    first = open_store(tmp_path / "a")
+    monkeypatch.setattr(mlflow_database, "_initialize_tables", None)  # not to be called again
+    second = open_store(tmp_path / "b")
+    with first.run("city", "study"), second.run("town", "trial") as tracker:
+        tracker.metrics({"ndcg_10": 0.25})
+    assert statuses(first) == {"study": "FINISHED"}
+    assert statuses(second) == {"trial": "FINISHED"}
 
 
 def test_a_database_that_is_there_is_left_alone(tmp_path: Path) -> None:

@@ -3,12 +3,18 @@
 import os
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chronotope.cli.output.console import print_json, run_command
 from chronotope.contracts.errors import ConfigError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from chronotope.serving.settings import ServeSettings
 
 _Dataset = Annotated[str, typer.Argument(help="Dataset whose champion is served")]
 _Host = Annotated[str, typer.Option(help="Address to listen on")]
@@ -112,7 +118,6 @@ def serve(
         provide_lake_keys(root, dataset)
         from chronotope.experiments.experiment import Exploration, read_experiment
         from chronotope.serving.server import bind
-        from chronotope.serving.server import serve as run_server
         from chronotope.serving.settings import ServeSettings
 
         settings = ServeSettings(
@@ -139,8 +144,18 @@ def serve(
         print_json({"dataset": dataset, "address": address})
     else:
         console.print(f"Serving {dataset} at {address}, API docs at {address}/docs; Ctrl-C stops")
+    _serve_until_stopped(settings, sockets)
+
+
+def _serve_until_stopped(settings: "ServeSettings", sockets: "Sequence[socket.socket]") -> None:
+    """Run the server; Ctrl-C is its ordinary end."""
+    from chronotope.serving.server import serve as run_server
+
     with run_command("Serving"):
-        run_server(settings, sockets)
+        try:
+            run_server(settings, sockets)
+        except KeyboardInterrupt:  # the server raises it again after it has stopped
+            typer.echo("The service is stopped.", err=True)
 
 
 def dataset_defaults(dataset: str, data_dir: Path | None = None) -> dict[str, Any]:

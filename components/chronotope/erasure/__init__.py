@@ -1,6 +1,12 @@
 """Erasure of users: from every store of an installation, with a certificate of what was done."""
 
 from chronotope.erasure.certificate import Certificate, StoreErasure
-from chronotope.erasure.forget_users import count_lake_rows, forget_users
+from chronotope.erasure.forget_users import count_lake_rows, forget_users, users_without_rows
 
-__all__ = ["Certificate", "StoreErasure", "count_lake_rows", "forget_users"]
+__all__ = [
+    "Certificate",
+    "StoreErasure",
+    "count_lake_rows",
+    "forget_users",
+    "users_without_rows",
+]

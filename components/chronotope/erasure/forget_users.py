@@ -22,6 +22,7 @@ from chronotope.erasure.stored_rows import (
     count_user_rows,
     erase_lake_rows,
     erase_logged_records,
+    stored_user_ids,
 )
 from chronotope.lake import Lake
 from chronotope.lake.privacy import StoredUsers, UserList, add_to_user_list, read_stored_users
@@ -48,6 +49,28 @@ def count_lake_rows(root: Path, dataset: str, user_ids: Sequence[str]) -> dict[s
     lake = Lake(Workspace(root).lake(dataset))
     stored_users = read_stored_users(lake, dataset)
     return count_user_rows(lake, _forms(stored_users, user_ids))
+
+
+def users_without_rows(root: Path, dataset: str, user_ids: Sequence[str]) -> list[str]:
+    """Ids of which no table has a row, such as mistyped ones.
+
+    Args:
+        root: Project root.
+        dataset: Name of the dataset.
+        user_ids: Ids of the users, those of the source or pseudonyms.
+
+    Raises:
+        ConfigError: The keys of the dataset's pseudonyms are missing or wrong.
+        StoreError: The lake cannot be read.
+    """
+    lake = Lake(Workspace(root).lake(dataset))
+    stored_users = read_stored_users(lake, dataset)
+    known_ids = stored_user_ids(lake, _forms(stored_users, user_ids))
+    return [
+        user_id
+        for user_id in user_ids
+        if user_id not in known_ids and stored_users.stored_id(user_id) not in known_ids
+    ]
 
 
 def forget_users(root: Path, dataset: str, user_ids: Sequence[str]) -> Certificate:

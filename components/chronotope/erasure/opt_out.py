@@ -11,7 +11,6 @@ from chronotope.lake import Lake
 from chronotope.lake.privacy import (
     add_to_user_list,
     read_stored_users,
-    read_user_list,
     remove_from_user_list,
 )
 from chronotope.lake.table_schemas import OPTED_OUT_USERS
@@ -114,13 +113,3 @@ def read_opt_out_file(lake: Lake, dataset_spec: DatasetSpec) -> int:
     if new_ids:
         add_to_user_list(lake, OPTED_OUT_USERS, new_ids)
     return len(new_ids)
-
-
-def n_opted_out(lake: Lake) -> int:
-    """Number of users in the list.
-
-    Args:
-        lake: Lake of the dataset.
-    """
-    opted_out = read_user_list(lake, OPTED_OUT_USERS)
-    return 0 if opted_out is None else len(opted_out.digests)

@@ -67,6 +67,23 @@ def count_user_rows(lake: Lake, user_ids: Sequence[str]) -> dict[str, int]:
     return rows_by_table | {"quarantine": len(_quarantined_payloads(lake, user_ids))}
 
 
+def stored_user_ids(lake: Lake, user_ids: Sequence[str]) -> set[str]:
+    """Those of the ids that have rows in the latest version of a table.
+
+    Args:
+        lake: Lake of the dataset.
+        user_ids: Ids of the users.
+    """
+    known_ids: set[str] = set()
+    for table_name in _USER_TABLES:
+        if lake.exists(table_name):
+            rows = lake.dataset(table_name).to_table(
+                columns=[c.USER_ID], filter=text_in(c.USER_ID, user_ids)
+            )
+            known_ids.update(pc.unique(rows[c.USER_ID]).to_pylist())
+    return known_ids
+
+
 def erase_logged_records(
     workspace: Workspace, dataset: str, user_ids: Sequence[str], erased_users: UserList
 ) -> Iterator[StoreErasure]:

@@ -49,7 +49,7 @@ def read_users_file(file_path: Path) -> ListedUsers:
         raise ConfigError(
             "The users file contains no id",
             received=file_path,
-            way_out="Write one user id a line, or leave the file out to score all users",
+            way_out="Write one user id a line",
         )
     distinct_ids = tuple(sorted(set(user_ids)))
     return ListedUsers(distinct_ids, len(user_ids) - len(distinct_ids))

@@ -28,7 +28,7 @@ from chronotope.serving.connection_limits import (
 from chronotope.serving.json_logs import log_as_json
 from chronotope.serving.settings import ServeSettings
 from chronotope.serving.sockets import listen
-from chronotope.serving.state.redis_cache import RedisCache
+from chronotope.serving.state.redis_cache import RedisCache, url_without_credentials
 from chronotope.serving.telemetry import SHARED_METRICS
 from chronotope.serving.tracing import export_traces, flushing_traces
 
@@ -46,8 +46,11 @@ def bind(settings: ServeSettings, *, host: str, port: int) -> list[socket.socket
         port: Port to listen on.
 
     Raises:
-        ConfigError: The address cannot be had, or the process may open too few files.
+        ConfigError: The address cannot be had, the URL of the store is invalid, or the process
+            may open too few files.
     """
+    if settings.store is not None:  # before an address is printed
+        url_without_credentials(settings.store.get_secret_value())
     _, backlog = connections_within(open_file_limit(), settings.max_connections)
     return listen(host, port, backlog)
 

@@ -1,8 +1,8 @@
 """Command ``chronotope forget``: erase users from every store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Table
@@ -12,6 +12,8 @@ from chronotope.cli.output.terminal import TerminalConsole
 
 if TYPE_CHECKING:
     from chronotope.erasure import Certificate
+
+_N_SHOWN: Final = 5
 
 
 def forget(
@@ -33,7 +35,7 @@ def forget(
     train anew to replace those that counted these users.
     """
     with run_command(f"Erasing users of {dataset}") as terminal:
-        from chronotope.erasure import count_lake_rows, forget_users
+        from chronotope.erasure import count_lake_rows, forget_users, users_without_rows
         from chronotope.registry.champion import require_dataset
         from chronotope.scoring.users_file import read_users_file
         from flows.privacy.secret_keys import provide_lake_keys
@@ -41,9 +43,16 @@ def forget(
         require_dataset(root, dataset)
         provide_lake_keys(root, dataset)
         user_ids = [*(user or []), *(read_users_file(users).user_ids if users else ())]
+        unknown_ids = users_without_rows(root, dataset, user_ids)
         if dry_run:
-            show_rows(terminal, count_lake_rows(root, dataset, user_ids), as_json=as_json)
+            rows_by_table = count_lake_rows(root, dataset, user_ids)
+            if as_json:
+                print_json({"dry_run": True, "rows": rows_by_table, "unknown": unknown_ids})
+            else:
+                show_rows(terminal, rows_by_table, unknown_ids)
             return
+        if unknown_ids:
+            typer.echo(_unknown_text(unknown_ids), err=True)
         if not yes and not typer.confirm(
             f"Erase {len(user_ids):,} users of {dataset}? This cannot be undone"
         ):
@@ -56,20 +65,26 @@ def forget(
 
 
 def show_rows(
-    terminal: TerminalConsole, rows_by_table: Mapping[str, int], *, as_json: bool
+    terminal: TerminalConsole, rows_by_table: Mapping[str, int], unknown_ids: Sequence[str]
 ) -> None:
     """Print how many rows of the users each table has.
 
     Args:
         terminal: Where to print.
         rows_by_table: Number of rows by table.
-        as_json: Whether to print JSON.
+        unknown_ids: Ids of which no table has a row.
     """
-    if as_json:
-        print_json({"dry_run": True, "rows": dict(rows_by_table)})
-        return
     for table_name, n_rows in rows_by_table.items():
         terminal.print(f"{table_name}: {n_rows:,} rows would be removed, in all versions")
+    if unknown_ids:
+        terminal.print(_unknown_text(unknown_ids), soft_wrap=True)
+
+
+def _unknown_text(unknown_ids: Sequence[str]) -> str:
+    """Names ids that may be mistyped; in quotes, since a blank is part of an id."""
+    shown = ", ".join(repr(user_id) for user_id in unknown_ids[:_N_SHOWN])
+    more = f" and {len(unknown_ids) - _N_SHOWN:,} more" if len(unknown_ids) > _N_SHOWN else ""
+    return f"No table has a row of {shown}{more}: ids are compared letter by letter."
 
 
 def show_certificate(terminal: TerminalConsole, certificate: "Certificate") -> None:

@@ -42,15 +42,19 @@ def convert_program(
 def _export(
     program: ExportedProgram, input_names: Sequence[str], output_names: Sequence[str]
 ) -> torch.onnx.ONNXProgram:
-    onnx_program = torch.onnx.export(
-        program,
-        input_names=list(input_names),
-        output_names=list(output_names),
-        dynamo=True,
-        external_data=False,
-        optimize=False,
-        verbose=False,
-    )
+    # Half a second to import, which binding a kept graph does not need
+    from chronotope.compression.tracing.type_promotion import traced_values
+
+    with traced_values():
+        onnx_program = torch.onnx.export(
+            program,
+            input_names=list(input_names),
+            output_names=list(output_names),
+            dynamo=True,
+            external_data=False,
+            optimize=False,
+            verbose=False,
+        )
     if onnx_program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     return onnx_program

@@ -12,7 +12,7 @@ the finished graph cuts one history into both.
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -107,7 +107,7 @@ def trace_template(spec: GraphSpec) -> onnx.ModelProto:
     traced_inputs = [part for graph_input in spec.inputs for part in _parts(graph_input, spec)]
     arguments = (*spec.weights, *traced_inputs)
     open_sizes = _OpenSizes(spec.history)
-    with warnings.catch_warnings(), _quiet_exporter(), collect_afterwards():
+    with warnings.catch_warnings(), _quiet_exporter(), _each_shape_once(), collect_afterwards():
         warnings.simplefilter("ignore")
         program = torch.export.export(
             _TracedModule(spec),
@@ -363,6 +363,17 @@ def _keep_open_shapes(graph: onnx.GraphProto) -> None:
     ]
     del graph.value_info[:]
     graph.value_info.extend(value_infos)
+
+
+def _each_shape_once() -> AbstractContextManager[None]:
+    """Do not cache the shapes of operators: with open sizes hardly one is computed twice.
+
+    Each entry of the cache is checked by computing it again, a sixth of the time of a trace.
+    """
+    from torch._dynamo import config
+
+    patched: AbstractContextManager[None] = config.patch(fake_tensor_cache_enabled=False)
+    return patched
 
 
 @contextmanager

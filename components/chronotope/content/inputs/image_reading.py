@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts.errors import SourceError
 
@@ -19,17 +18,6 @@ _FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 
 class ContentRefused(SourceError):  # noqa: N818 - named after the condition
     """Content of one item that cannot be encoded; the item lacks this modality."""
-
-
-class FileBounds(BaseModel):
-    """Bounds on the files of a modality."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_bytes: int = Field(32 << 20, ge=1, description="Size of a file in bytes")
-    max_pixels: int = Field(
-        40_000_000, ge=1, description="Width times height of an image; larger ones are not decoded"
-    )
 
 
 def read_content_file(file_path: Path, max_bytes: int) -> bytes:

@@ -106,7 +106,7 @@ def url_without_credentials(redis_url: str) -> str:
     if url_parts.scheme not in _SCHEMES or not url_parts.hostname:
         raise ConfigError(
             "The URL of the store is invalid",
-            received=f"{url_parts.scheme or 'something else'}://...",
+            received=f"{url_parts.scheme}://..." if url_parts.scheme else "no scheme",
             way_out="Write redis://127.0.0.1:6379/0, or rediss:// for TLS",
         )
     return f"{url_parts.scheme}://{address}{url_parts.path}"
