@@ -1,5 +1,8 @@
 """The mean of trainings is ranked by the mean of their probabilities."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -52,3 +55,17 @@ def test_the_mean_is_that_of_the_probabilities() -> None:
     np.testing.assert_allclose(both.sum(axis=1), 1.0)
     assert not both[:, 0].any()
     assert np.abs(alone[0] - alone[1]).max() > 1e-6
+
+
+def test_every_nth_target_is_measured_and_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(averaging, "data_set_dir", lambda *_: tmp_path)
+    monkeypatch.setattr(averaging, "read_stream", lambda _: sample_stream())
+    monkeypatch.setattr(averaging, "WITHIN_SESSION", TRAINING)
+    written = tmp_path / "rows.json"
+    averaging.main(["--targets", "all", "--every", "3", "--trainings", "1", "--json", str(written)])
+    rows = json.loads(written.read_text())
+    assert [row["model"] for row in rows] == ["seed 0", "mean of 1"]
+    assert {row["n_targets"] for row in rows} == {-(-len(sample_stream().targets) // 3)}
+    assert rows[1]["mrr_gain"] == "+0.0000 [+0.0000, +0.0000]"
