@@ -54,3 +54,16 @@ def test_a_class_defined_in_two_modules_is_reported() -> None:
 def test_the_files_that_run_first_exist_and_hold_slow_tests() -> None:
     for name in LONGEST_FIRST:
         assert "pytest.mark.slow" in (PROJECT / name).read_text(encoding="utf-8"), name
+
+
+def test_no_progress_bar_of_duckdb_gets_into_the_output() -> None:
+    """A query above two seconds draws it on standard output, among what ``--json`` prints."""
+    opening = {
+        path: text
+        for path in _source_paths()
+        if "duckdb.connect(" in (text := path.read_text(encoding="utf-8"))
+    }
+    assert opening
+    for path, text in opening.items():
+        n_quiet = text.count('execute("SET enable_progress_bar = false")')
+        assert n_quiet == text.count("duckdb.connect("), path

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import yaml
 
-from benchmarks.scale.process_costs import mark_processes, measured_processes
+from benchmarks.process_costs import mark_processes, measured_processes
 from benchmarks.scale.two_raylets import two_raylets
 from chronotope.datasets.city import CityConfig
 from chronotope.datasets.simulation import simulate_events

@@ -18,7 +18,9 @@ of NDCG@10 between groups of users, before and after.
 
 ``federated_share``: NDCG@10 of a model trained by a federation of 20 clients whose users differ,
 over that of one training on all their events; ``federated_share_faults``: the same with a third of
-the clients dropping out of each aggregation, and a tenth poisoned.
+the clients dropping out of each aggregation, and a tenth poisoned;
+``federated_share_poisoned_updates``: the poisoned ones send honest counts, so that nothing but the
+robust rule is between them and the network.
 
 ``dp_share_eps_E``: NDCG@10 of a model under user-level differential privacy
 (``privacy.epsilon``: E) over that of a training without noise; ``dp_trained_share_eps_E``: the same

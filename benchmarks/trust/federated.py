@@ -37,6 +37,10 @@ FEDERATIONS: Final = {
         aggregation=AggregationConfig(secure=False, rule="trimmed_mean"),
         faults=FaultConfig(drop_share=1 / 3, poison_share=0.1),
     ),
+    "federated_share_poisoned_updates": FederationConfig(
+        aggregation=AggregationConfig(secure=False, rule="trimmed_mean"),
+        faults=FaultConfig(drop_share=1 / 3, poison_share=0.1, poison_counts=False),
+    ),
 }
 """Settings of each measure. Secure aggregation gives the sums of the first, as tests hold; its
 masks would take most of the time here."""
@@ -163,7 +167,10 @@ def rounds_text(federation: FederationConfig) -> str:
     kind = aggregation.rule.replace("_", " ")
     text = f"at most {federation.rounds} rounds, {kind}"
     if faults.drop_share or faults.poison_share:
-        text += f", {faults.drop_share:.0%} dropped, {faults.poison_share:.0%} poisoned"
+        poisoned = "counts and updates" if faults.poison_counts else "updates"
+        text += (
+            f", {faults.drop_share:.0%} dropped, {faults.poison_share:.0%} poisoned in {poisoned}"
+        )
     return text
 
 

@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 
 from chronotope.contracts.escaping import markdown_rows
 from chronotope.datasets.loading import load_spec
-from chronotope.federated.coordinator import RoundRecord
+from chronotope.federated.round_selection import RoundRecord
 from chronotope.pipelines.federated.results import FederatedResult
 from chronotope.pipelines.federated.settings import FederatedSettings
 from chronotope.pipelines.federated.simulated_clients import simulate_clients

@@ -136,3 +136,4 @@ def test_a_command_without_a_dataset_says_what_is_missing(command: str, tmp_path
     result = CliRunner().invoke(app, [command, "ada", "--root", str(tmp_path)])
     assert result.exit_code == 1
     assert "No dataset is named" in result.output
+    assert "Pass --dataset NAME" in result.output

@@ -43,6 +43,13 @@ def test_unknown_name_lists_the_known(tmp_path: Path) -> None:
         load_spec("shp", conf_dir=tmp_path)
 
 
+def test_the_file_of_a_log_is_no_dataset(tmp_path: Path) -> None:
+    log = tmp_path / "visits.csv"
+    log.write_text("user,item,time\n")
+    with pytest.raises(ConfigError, match=r"chronotope init NAME .*visits\.csv"):
+        load_spec(log)
+
+
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     text = GOOD.replace("name: shop", "name: My Shop").replace("format: csv", "format: xls")
     with pytest.raises(ConfigError) as caught:

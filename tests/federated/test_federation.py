@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from chronotope.contracts.errors import ConfigError, EngineError, NotEnoughData
 from chronotope.contracts.event_log import EventLog
 from chronotope.federated.aggregation import (
+    IMPLAUSIBLE,
     Aggregator,
     Answers,
     aggregated_update,
@@ -111,8 +112,8 @@ def test_robust_rules_withstand_poisoned_updates(rule: str) -> None:
 
 def test_a_trimmed_mean_weighs_clients_by_their_targets_within_bounds() -> None:
     updates = np.array([[-9.0], [1.0], [2.0], [9.0]])
-    mean = trimmed_mean(updates, np.array([1.0, 1.0, 3.0, 1.0]), 0.25)
-    assert mean == pytest.approx([(1.0 + 2.0 * 2.0) / 3.0])  # 3 claimed, at most twice the median
+    mean = trimmed_mean(updates, np.array([1.0, 1.0, 9.0, 1.0]), 0.25)
+    assert mean == pytest.approx([(1.0 + 4.0 * 2.0) / 5.0])  # 9 claimed, at most 4 medians
 
 
 def test_clients_are_asked_for_their_counts_again(log: EventLog, tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def test_counts_of_a_client_are_bounded_where_rules_are_robust() -> None:
     given = Answers(client_vectors={n: np.array([1.0, 0.0]) for n in range(4)})
     given.client_vectors[4] = np.array([0.0, 1e9])
     robust = summed_counts(given, AggregationConfig(secure=False, rule="median"))
-    assert robust.tolist() == [4.0, 2.0]
+    assert robust.tolist() == [4.0, 4.0]
 
 
 @pytest.mark.parametrize(
@@ -163,3 +164,23 @@ def test_divisions_that_are_not_possible_are_refused(log: EventLog) -> None:
         split_users(log, sample_catalog(), "galaxy", N_CLIENTS)
     with pytest.raises(NotEnoughData, match="fewer users than clients"):
         split_users(log, sample_catalog(), "random", 10_000)
+
+
+def test_a_client_with_contradictory_counts_is_asked_no_more(log: EventLog, tmp_path: Path) -> None:
+    faults = {"poison_share": 0.25}
+    robust = {"aggregation": {"secure": False, "rule": "trimmed_mean"}, "faults": faults}
+    model = federate(tmp_path / "excluded", log, **robust)
+    assert model.rounds[0].failures == {IMPLAUSIBLE: 1}
+    (poisoned,) = model.rounds[0].implausible_clients
+    assert all(poisoned not in record.client_numbers for record in model.rounds)
+    assert {record.n_answers for record in model.rounds} == {N_CLIENTS - 1}
+    sections = tmp_path / "excluded" / "run" / "sections"
+    (sections / "bins.npz").unlink()  # killed after the exclusion, before the file
+    for name in ("plan.npz", "counts.npz"):
+        (tmp_path / "excluded" / "run" / name).unlink()
+    again = federate(tmp_path / "excluded", log, **robust)
+    assert (parameters(again) == parameters(model)).all()
+
+    faults["poison_counts"] = False
+    model = federate(tmp_path / "updates", log, **robust)
+    assert {record.n_answers for record in model.rounds} == {N_CLIENTS}

@@ -98,6 +98,16 @@ def test_reasons_are_what_can_be_counted(root: Path) -> None:
     assert reasons["i09"] == "new to you"
 
 
+def test_a_reason_names_the_period_if_it_ended_long_before_the_request(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chronotope.inference.recommend.trained_until", lambda _: AT)
+    reasons = [item.reason for item in ask(root, "nobody", AT + timedelta(days=900)).items]
+    popular = [reason for reason in reasons if reason.startswith("popular")]
+    assert popular
+    assert all(reason.endswith(f"in the 28 days before {AT:%Y-%m-%d}") for reason in popular)
+
+
 def test_when_is_the_rest_of_the_gap_given_the_silence(root: Path) -> None:
     when, gap = ask(root).when, lognorm(SIGMA, scale=np.exp(MU))
     assert when is not None

@@ -1,5 +1,7 @@
 """Sums over buckets of users are the counts of the whole log."""
 
+from datetime import UTC, date, datetime
+
 import numpy as np
 import pytest
 
@@ -50,8 +52,12 @@ def test_live_counts_are_those_of_the_whole_log() -> None:
 def test_staged_activity_is_read_as_it_was() -> None:
     user, item, _ = events(2)
     recent = RecentCounts.from_events(user, item, N_ITEMS).activity(1)
+    earlier = recent.ending(datetime(2020, 9, 13, 22, tzinfo=UTC))
+    read = GlobalActivity.from_bytes(GlobalActivity(earlier, None).to_bytes())
+    assert read.recent.ended_on == date(2020, 9, 13)
     for live in (None, np.ones((2, N_ITEMS), np.float32)):
         read = GlobalActivity.from_bytes(GlobalActivity(recent, live).to_bytes())
+        assert read.recent.ended_on is None
         assert read.recent.pair_next.tolist() == recent.pair_next.tolist()
         assert (read.live is None) == (live is None)
         assert live is None or np.array_equal(read.live, live)

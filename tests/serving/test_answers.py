@@ -223,7 +223,7 @@ def test_somebody_without_a_history_is_told_so(client: TestClient) -> None:
     asked = {"user_id": "nobody", "request_time": AT, "k": 1}
     (explained,) = client.get("/explain", params=asked).json()["items"]
     assert (explained["events"], explained["counterfactual"]) == ([], None)
-    assert explained["why"].startswith("There is no history of yours")
+    assert explained["why"].startswith("There is no history of yours. This item is ")
 
 
 def answers_found(client: TestClient) -> float:

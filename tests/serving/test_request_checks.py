@@ -165,3 +165,29 @@ def test_an_invalid_field_of_json_is_still_named(client: TestClient) -> None:
             "/recommend", content=b'{"k": 0}', headers={"content-type": media_type}
         )
         assert "Content-Type" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "message"),
+    [
+        ("/recommend", b"{bad", "body", "This is no JSON: Expecting property name"),
+        ("/recommend", b'{"user": "u00"}', "user", "There is no such field"),
+        ("/events", b'{"user_id": "u00"}', "kind", "Field required"),
+        ("/item-context", b'[{"item_id": "i01"}]', "0.valid_from", "Field required"),
+        ("/item-context", b'{"item_id": "i01"}', "valid_from", "Field required"),
+    ],
+)
+def test_a_problem_names_the_field_and_no_class_of_the_service(
+    client: TestClient, path: str, body: bytes, field: str, message: str
+) -> None:
+    answer = client.post(path, content=body, headers=AS_JSON)
+    assert answer.status_code == 422
+    problem = answer.json()["fields"][0]
+    assert problem["field"] == field
+    assert problem["message"].startswith(message)
+
+
+def test_the_reason_of_a_check_stands_without_a_prefix(client: TestClient) -> None:
+    later = event("a", "i01", at=(datetime.now(UTC) + timedelta(days=1)).isoformat())
+    problem = client.post("/events", json=later).json()["fields"][0]
+    assert problem == {"field": "occurred_at", "message": "lies in the future"}

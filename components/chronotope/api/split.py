@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from chronotope.api.logs.log import Log
 from chronotope.contracts.errors import ConfigError
+from chronotope.datasets.yaml_problems import explain_problems
 from chronotope.splitting.folds import Fold, Folds, FoldsConfig, rolling_origin
 
 __all__ = ["latest", "rolling"]
@@ -35,7 +36,11 @@ def rolling(
             k=k, min_train_share=min_train_share, holdout_quantile=1 - holdout_share
         )
     except ValidationError as error:
-        raise ConfigError(f"The folds cannot be cut: {error}", received=f"k = {k}") from error
+        problems = explain_problems(error, FoldsConfig)
+        raise ConfigError(
+            f"The folds cannot be cut: {problems}",
+            received=f"{k}, {min_train_share}, {holdout_share}",
+        ) from error
     return rolling_origin(log.events, folds_config)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from pydantic import ValidationError
-from rich.table import Table
+from rich import box
+from rich.table import Column, Table
 
 from chronotope.cli.flow_server import flow_server
 from chronotope.cli.output.console import print_json, run_command
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from chronotope.pipelines.results import BacktestSummary
 
 SHOWN: Final = {
-    "n_new": "new rows",
+    "n_new": "new\nrows",
     "n_targets": "targets",
-    "acc_1": "Acc@1",
-    "acc_10": "Acc@10",
-    "ndcg_10": "NDCG@10",
+    "acc_1": "Acc\n@1",
+    "acc_10": "Acc\n@10",
+    "ndcg_10": "NDCG\n@10",
     "mrr": "MRR",
     "return_acc_10": "returns\nAcc@10",
     "discovery_acc_10": "discovery\nAcc@10",
@@ -106,15 +107,15 @@ def parse_hours(length_text: str) -> int:
 
 
 def _period(period_values: dict[str, Any]) -> "BacktestConfig":
+    from chronotope.datasets.yaml_problems import explain_problems
     from chronotope.pipelines.backtest import BacktestConfig
 
     try:
         return BacktestConfig.model_validate(period_values)
     except ValidationError as error:
-        problem_text = "; ".join(details["msg"] for details in error.errors(include_url=False))
+        problems = explain_problems(error, BacktestConfig).removeprefix("file: ")
         raise ConfigError(
-            "The period cannot be replayed",
-            received=problem_text,
+            f"The period cannot be replayed: {problems}",
             way_out="Correct --from, --to or --chunk",
         ) from error
 
@@ -150,18 +151,25 @@ def _plan_table(backfill_plan: dict[str, Any]) -> Table:
 
 
 def _table(backfill_result: "BacktestSummary") -> Table:
+    seen_note = "* seen in training, not in the means"
     result_table = Table(
-        "from", *SHOWN.values(), title=f"Predict, then update: version {backfill_result.version}"
+        Column("from", no_wrap=True),
+        *SHOWN.values(),
+        title=f"Predict, then update: version {backfill_result.version}",
+        caption=seen_note if any(chunk.metrics.seen for chunk in backfill_result.chunks) else None,
+        box=box.SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,  # fits a terminal of 80 columns
     )
     for chunk in backfill_result.chunks:
-        training_mark, chunk_row = " (seen in training)" if chunk.metrics.seen else "", chunk.row()
+        seen_mark, chunk_row = "*" if chunk.metrics.seen else "", chunk.row()
         result_table.add_row(
-            chunk.start + training_mark,
+            chunk.start.removesuffix(" 00:00") + seen_mark,
             *map(_cell, (chunk_row[metric_name] for metric_name in SHOWN)),
         )
     result_table.add_section()
     result_table.add_row(
-        "not seen",
+        "mean",
         *map(_cell, (backfill_result.mean_metrics.get(metric_name) for metric_name in SHOWN)),
     )
     return result_table

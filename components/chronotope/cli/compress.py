@@ -105,10 +105,17 @@ def override_objective(
         for bound_name, bound_value in requested_bounds.items()
         if bound_value is not None
     }
+    from chronotope.datasets.yaml_problems import explain_problems
+
+    objective_model = type(stored_objective)
     try:
-        return type(stored_objective).model_validate(stored_objective.model_dump() | changed_bounds)
+        return objective_model.model_validate(stored_objective.model_dump() | changed_bounds)
     except ValidationError as error:
-        raise ConfigError("The compression objective is invalid", received=error) from error
+        problems = explain_problems(error, objective_model)
+        raise ConfigError(
+            f"The compression objective is invalid: {problems}",
+            way_out="`chronotope compress --help` shows all options",
+        ) from error
 
 
 def _show(

@@ -267,9 +267,17 @@ def _state_database(root: Path) -> Iterator[DoctorCheck]:
         database_url = state_url()
         if database_url:
             from chronotope.runtime.state import state_exists
+            from chronotope.runtime.state.migration import plan_migration
 
             state_exists(Workspace(root).mlruns / "promotions.db")
             yield DoctorCheck("store state", True, mask_password(database_url))
+            pending = [
+                store for store in plan_migration(root) if store.n_rows and not store.is_migrated
+            ]
+            if pending:
+                file_list = ", ".join(f"{store.name} ({store.n_rows:,} rows)" for store in pending)
+                advice = "Stop the services, and run `chronotope migrate-state`"
+                yield DoctorCheck("store state", False, f"not in it: {file_list}", advice)
     except ChronotopeError as error:
         yield DoctorCheck("store state", False, str(error), f"Correct {STATE_URL}")
 

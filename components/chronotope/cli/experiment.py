@@ -1,6 +1,5 @@
 """Command ``chronotope experiment``: results of arms and shadows, and off-policy estimates."""
 
-import json
 import math
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from chronotope.cli.output.console import run_command
+from chronotope.cli.output.console import print_json, run_command
 from chronotope.cli.output.terminal import TerminalConsole
 
 if TYPE_CHECKING:
@@ -43,13 +42,11 @@ def experiment(
         float | None,
         typer.Option(min=1, help="Maximum importance weight; by default weights are not clipped"),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the result as JSON to this file")
-    ] = None,
     html_file: Annotated[
         Path | None, typer.Option("--html", help="Write the tables as an HTML page to this file")
     ] = None,
     root: Annotated[Path, typer.Option(help="Project root, the parent folder of stores")] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
 ) -> None:
     """Evaluate an experiment from the log: uplift with intervals, shadows, off-policy estimates."""
     with (
@@ -67,15 +64,14 @@ def experiment(
         experiment_report = report_experiment(
             log, _design(root, dataset, name), target_policies, outcome_limits
         )
-        if json_file is not None:
-            json_file.write_text(
-                json.dumps(_finite(asdict(experiment_report)), indent=2), encoding="utf-8"
-            )
         if html_file is not None:
             html_console = TerminalConsole(record=True, width=140, file=StringIO())
             print_experiment(experiment_report, html_console)
             html_file.write_text(html_console.export_html(), encoding="utf-8")
-    print_experiment(experiment_report, terminal)
+    if as_json:
+        print_json(_finite(asdict(experiment_report)))
+    else:
+        print_experiment(experiment_report, terminal)
 
 
 def _log(root: Path, dataset: str) -> Any:

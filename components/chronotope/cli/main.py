@@ -25,6 +25,7 @@ from chronotope.cli.federated.federate import federate
 from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
 from chronotope.cli.init import init
+from chronotope.cli.lakes.migrate_state import migrate_state
 from chronotope.cli.lakes.rebucket import rebucket
 from chronotope.cli.monitor import monitor
 from chronotope.cli.output.error_report import DEBUG, ReportingCommand, ReportingGroup
@@ -52,6 +53,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     init,
     ingest,
     rebucket,
+    migrate_state,
     embed,
     classify,
     train,

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from pydantic import ValidationError
@@ -16,6 +16,11 @@ from chronotope.contracts.errors import ConfigError
 
 if TYPE_CHECKING:
     from chronotope.scoring.config import ScoringConfig, ScoringProgress, ScoringResult
+
+_EngineOption = Annotated[
+    Literal["local", "processes", "ray"],
+    typer.Option(help="Where users are scored: see docs/ray.md"),
+]
 
 
 def score(
@@ -46,7 +51,7 @@ def score(
         typer.Option(help="Copy of the table: a .parquet or .csv path, or a SQLAlchemy URL"),
     ] = None,
     sql_table: Annotated[str, typer.Option(help="Table in that database")] = "predictions",
-    engine: Annotated[str, typer.Option(help="local, processes, or ray (RAY_ADDRESS)")] = "local",
+    engine: _EngineOption = "local",
     root: Annotated[Path, typer.Option(help="Project root of all files")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
     dry_run: Annotated[bool, typer.Option(help="Count the users to score; write nothing")] = False,
@@ -81,15 +86,14 @@ def score(
 
 
 def _config(option_values: dict[str, Any]) -> "ScoringConfig":
+    from chronotope.datasets.yaml_problems import explain_problems
     from chronotope.scoring.config import ScoringConfig
 
     try:
         return ScoringConfig.model_validate(option_values)
     except ValidationError as error:
-        details = error.errors(include_url=False)[0]
         raise ConfigError(
-            "An option of the scoring is invalid",
-            received=f"{details['loc'][0]}: {details['input']!r}: {details['msg']}",
+            f"An option of the scoring is invalid: {explain_problems(error, ScoringConfig)}",
             way_out="See `chronotope score --help`",
         ) from error
 

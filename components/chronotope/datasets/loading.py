@@ -16,6 +16,7 @@ from chronotope.datasets.yaml_problems import explain_problems, no_mapping_way_o
 from chronotope.runtime.allowed_paths import require_allowed_path
 
 CONF_DIR: Final = Path("conf/datasets")
+_LOG_SUFFIXES: Final = frozenset({".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".xlsx"})
 
 
 def load_spec(
@@ -34,6 +35,12 @@ def load_spec(
         SourceError: ``path`` contains a variable that expands to an http URL.
     """
     yaml_path = _find(path_or_name, conf_dir)
+    if yaml_path.suffix.lower() in _LOG_SUFFIXES:
+        raise ConfigError(
+            "A dataset is described by a YAML file",
+            received=shown_text(str(yaml_path)),
+            way_out=f"Draft it with `chronotope init NAME {shown_text(str(yaml_path))}`",
+        )
     yaml_content = read_yaml(yaml_path)
     if not isinstance(yaml_content, dict):
         content_kind, way_out = no_mapping_way_out(yaml_content)

@@ -100,7 +100,7 @@ def normalise(
         is_refused |= reason_mask
     row_positions = np.flatnonzero(~is_refused)
     good_rows = converted_rows.take(pa.array(row_positions)) if is_refused.any() else converted_rows
-    private_rows = PrivateRows.of(dataset_spec.privacy, dataset_spec.name)
+    private_rows = PrivateRows.of(dataset_spec.privacy, dataset_spec.name, dataset_spec.local_zone)
     good_rows = _with_row_ids(dataset_spec, private_rows.stored(good_rows), occurrences)
     # After the ids are computed: they must not depend on the resolution.
     if dataset_spec.cell_resolution is not None:
@@ -109,7 +109,7 @@ def normalise(
         good_rows = _with_coarse_coordinates(good_rows, dataset_spec.coordinate_decimals)
     return NormalisedBatch(
         rows=good_rows,
-        raw=private_rows.stored_raw(raw_rows, text_options),
+        raw=private_rows.stored_raw(raw_rows, text_options, dataset_spec.time),
         refused=_refused_table(batch_conversion.refusals, is_refused, filtered_rows.row_positions),
         row_positions=filtered_rows.row_positions[row_positions],
         dropped=filtered_rows.dropped,

@@ -283,7 +283,7 @@ def _stream(
     batch_rows: int,
     source_report: SourceReport | None,
 ) -> Iterator[pa.RecordBatch]:
-    if source_report is not None and dataset_spec.privacy.pseudonyms is not None:
+    if source_report is not None and dataset_spec.privacy.hides_texts:
         source_report.hides_texts = True
     if table_spec.format is Format.SQL:
         return stream_query(table_spec, batch_rows=batch_rows)

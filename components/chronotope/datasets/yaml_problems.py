@@ -49,6 +49,9 @@ _SYNONYMS: Final = {
 }
 """Names of other tools, and the key of this schema with the same meaning."""
 
+_OWN_ERROR: Final = "Value error, "
+"""What pydantic puts before the message of a validator."""
+
 _TRUTH_WORDS: Final = {True: "on, yes and true", False: "off, no and false"}
 
 _TOKEN_HINTS: Final = (
@@ -148,9 +151,14 @@ def _explanation(details: Mapping[str, Any], root_model: type[BaseModel]) -> str
         case "enum" if isinstance(received, str):
             choices = re.findall(r"'([^']+)'", message)
             return f"{message}; received {shown_key(received)}{_nearest(received, choices)}"
+        case "literal_error" if isinstance(received, str):
+            choices = re.findall(r"'([^']+)'", message)
+            return f"{message}; received {shown_key(received)}{_nearest(received, choices)}"
         case "missing":
             return "this key is required"
-    return message.removeprefix("Value error, ")
+        case _ if isinstance(received, int | float) and not isinstance(received, bool):
+            return f"{message.removeprefix(_OWN_ERROR)}; received {received}"
+    return message.removeprefix(_OWN_ERROR)
 
 
 def _no_text(received: object) -> str:

@@ -16,6 +16,7 @@ from pydantic import (
 
 from chronotope.contracts.errors import ConfigError, StoreError
 from chronotope.datasets.strict_yaml import read_yaml
+from chronotope.datasets.yaml_problems import explain_problems
 from chronotope.registry.promotion_journal import CHALLENGER, CHAMPION
 from chronotope.runtime.state import document_names, read_document, write_new_document
 
@@ -143,10 +144,7 @@ def read_experiment(path: Path) -> Experiment:
     try:
         return Experiment.model_validate(read_yaml(path))
     except ValidationError as error:
-        problem_texts = "; ".join(
-            f"{'.'.join(map(str, problem_text['loc'])) or 'file'}: {problem_text['msg']}"
-            for problem_text in error.errors(include_url=False)
-        )
+        problem_texts = explain_problems(error, Experiment)
         raise ConfigError(f"The experiment is invalid: {problem_texts}", received=path) from error
     except ConfigError as error:
         raise ConfigError(

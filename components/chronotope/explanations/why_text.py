@@ -24,9 +24,10 @@ def why_text(
         vocabulary: Ids and titles.
         reason: Fact of the history or of all users' activity, used where no event matters.
     """
+    if not len(history):
+        return f"There is no history of yours. This item is {reason}."
     if not explanation.events:
-        subject = "Your history" if len(history) else "There is no history of yours; it"
-        return f"{subject} hardly changes the place of this item: {reason}."
+        return f"Your history hardly changes the place of this item: {reason}."
     positions = [event.position for event in explanation.events]
     text = f"Mostly because of {_event_names(positions, history, vocabulary)}."
     return " ".join([text, *_without(explanation, history, vocabulary)])

@@ -40,6 +40,8 @@ def snapshot_database(
         database_settings["threads"] = n_threads
     try:
         with duckdb.connect(config=database_settings) as database_connection:
+            # Of any query above two seconds, on standard output, whose JSON it would damage.
+            database_connection.execute("SET enable_progress_bar = false")
             yield database_connection
     except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
         raise StoreError(

@@ -2,8 +2,8 @@
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import numpy as np
 
@@ -24,7 +24,10 @@ from chronotope.federated.secure.masks import decode
 from chronotope.federated.secure.unmasked_sum import unmasked_sum
 from chronotope.runtime.engine.client_pool import ClientPool
 
-MAX_COUNT_RATIO = 2.0
+IMPLAUSIBLE: Final = "implausible counts"
+"""Failure of a client whose counts no log can have."""
+
+MAX_COUNT_RATIO: Final = 4.0
 """Events of a client beyond so many times the median are scaled down where rules are robust."""
 
 
@@ -48,7 +51,12 @@ class Answers:
 
 
 class Aggregator:
-    """Asks all clients and keeps what arrives in time."""
+    """Asks all clients and keeps what arrives in time.
+
+    Attributes:
+        federation_spec: The federation.
+        excluded: Clients that are asked no more, since their counts contradicted each other.
+    """
 
     def __init__(
         self,
@@ -58,6 +66,7 @@ class Aggregator:
     ) -> None:
         """Store references."""
         self.federation_spec = federation_spec
+        self.excluded: set[int] = set()
         self._clients, self._pool = clients, client_pool
 
     def ask(self, client_order: Order) -> Answers:
@@ -76,7 +85,9 @@ class Aggregator:
                 client, self.federation_spec, client_order, session_name
             )
             for client in self._clients
+            if client.client_number not in self.excluded
         }
+        client_answers.failures = dict.fromkeys(sorted(self.excluded), IMPLAUSIBLE)
         if self.federation_spec.federation.aggregation.secure:
             self._ask_securely(client_calls, client_answers)
         else:
@@ -209,10 +220,12 @@ class AggregatedUpdate:
     Attributes:
         parameter_update: Change of the parameters, shape (n_parameters,).
         later_loss: Loss of the round's start on the clients' later targets; None if unknown.
+        client_losses: Mean later loss and later targets by client, where single ones are known.
     """
 
     parameter_update: Float64
     later_loss: float | None
+    client_losses: dict[int, tuple[float, float]] = field(default_factory=dict)
 
 
 def aggregated_update(client_answers: Answers, aggregation: AggregationConfig) -> AggregatedUpdate:
@@ -225,8 +238,14 @@ def aggregated_update(client_answers: Answers, aggregation: AggregationConfig) -
     if client_answers.vector_total is not None:
         return _mean_update(client_answers.vector_total)
     client_vectors = list(client_answers.client_vectors.values())
+    client_losses = {
+        client_number: (float(flat_vector[-2] / flat_vector[-1]), float(flat_vector[-1]))
+        for client_number, flat_vector in client_answers.client_vectors.items()
+        if flat_vector[-1] > 0
+    }
     if aggregation.rule == "mean":
-        return _mean_update(_bounded_sum(client_vectors, aggregation.update_norm))
+        mean_update = _mean_update(_bounded_sum(client_vectors, aggregation.update_norm))
+        return replace(mean_update, client_losses=client_losses)
     client_updates = np.stack(
         [_own_update(flat_vector, aggregation.update_norm) for flat_vector in client_vectors]
     )  # (n_answers, n_parameters)
@@ -235,10 +254,9 @@ def aggregated_update(client_answers: Answers, aggregation: AggregationConfig) -
     else:
         weights = np.array([flat_vector[-N_FIGURES] for flat_vector in client_vectors])
         parameter_update = trimmed_mean(client_updates, weights, aggregation.trim_share)
-    losses = [
-        flat_vector[-2] / flat_vector[-1] for flat_vector in client_vectors if flat_vector[-1] > 0
-    ]
-    return AggregatedUpdate(parameter_update, float(np.median(losses)) if losses else None)
+    losses = [mean_loss for mean_loss, _ in client_losses.values()]
+    later_loss = float(np.median(losses)) if losses else None
+    return AggregatedUpdate(parameter_update, later_loss, client_losses)
 
 
 def trimmed_mean(client_updates: Float64, weights: Float64, trim_share: float) -> Float64:

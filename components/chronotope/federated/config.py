@@ -73,6 +73,9 @@ class FaultConfig(BaseModel):
         description="Share of the clients that always send reversed updates of ten times the "
         "length, and ten times the counts, of other items.",
     )
+    poison_counts: bool = Field(
+        True, description="Whether poisoned clients also send counts of other items."
+    )
     seed: int = Field(0, ge=0, description="Seed of the choice of clients.")
 
 
@@ -110,9 +113,9 @@ class FederationConfig(BaseModel):
         600.0, gt=0.0, description="Time for the answers of a step; later ones are left out."
     )
     count_retries: int = Field(
-        2,
+        5,
         ge=0,
-        le=10,
+        le=20,
         description="How often clients without an answer are asked for their counts again; not "
         "under secure aggregation, where a second sum would be over those few.",
     )

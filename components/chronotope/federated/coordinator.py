@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts.errors import EngineError
 from chronotope.contracts.event_log import Catalog, Float64
 from chronotope.federated.aggregation import (
+    IMPLAUSIBLE,
+    AggregatedUpdate,
     Aggregator,
     Answers,
     aggregated_update,
@@ -47,6 +48,7 @@ from chronotope.federated.counts.client_counts import (
 )
 from chronotope.federated.counts.federated_priors import FederatedCounts
 from chronotope.federated.counts.plan import CountPlan, make_plan
+from chronotope.federated.round_selection import RoundRecord, loss_change
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
 from chronotope.runtime.durable_files import read_json, write_json
@@ -67,26 +69,8 @@ client has few discoveries, and its steps start anew in each round."""
 MIN_RATE: Final = 0.05
 """Share of the learning rate in the last training round, about."""
 
-IMPLAUSIBLE: Final = "implausible counts"
-
 _ROUNDS_FILE: Final = "rounds.json"
 _EVENT_TABLES: Final = ("events", "first_events")
-
-
-class RoundRecord(BaseModel):
-    """One aggregation."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(description="Section or round")
-    n_answers: int = Field(ge=0, description="Clients whose answers count")
-    failures: dict[str, int] = Field(description="Clients without an answer, by reason")
-    later_loss: float | None = Field(
-        None, description="Loss of the round's start on the clients' later targets, nats"
-    )
-    update_norm: float | None = Field(None, description="L2 norm of the update")
-    mb_per_client: float = Field(ge=0, description="Answer of a client, 2^20 bytes")
-    seconds: float = Field(ge=0, description="Wall-clock time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +115,8 @@ class Coordinator:
             content = read_json(records_path, subject="The rounds of a federation",
                                 way_out=f"Delete {self._folder} and start again")  # fmt: skip
             self._records = [RoundRecord.model_validate(row) for row in content["rounds"]]
+        for round_record in self._records:
+            aggregator.excluded |= set(round_record.implausible_clients)
 
     def run(self) -> FederatedModel:
         """Counts, training rounds, a round on the later targets, and the discovery head.
@@ -195,20 +181,33 @@ class Coordinator:
         if not file_path.exists():
             client_order, started_s = CountOrder(section_name), time.monotonic()
             client_answers = self._aggregator.ask(client_order)
-            self._leave_out_implausible(section_name, table_shapes, client_answers)
+            implausible_clients = self._leave_out_implausible(
+                section_name, table_shapes, client_answers
+            )
             flat_vector = summed_counts(client_answers, self._spec.federation.aggregation)
+            self._keep(
+                client_order.name,
+                client_answers,
+                started_s,
+                implausible_clients=implausible_clients,
+            )
             save_arrays(file_path, **unflatten(flat_vector, table_shapes))
-            self._keep(client_order.name, client_answers, started_s)
         return {f"{section_name}/{name}": table for name, table in load_arrays(file_path).items()}
 
     def _leave_out_implausible(
         self, section_name: str, table_shapes: Shapes, client_answers: Answers
-    ) -> None:
-        """Remove single answers that no log can have; sums cannot be checked."""
+    ) -> tuple[int, ...]:
+        """Remove single answers that no log can have; sums cannot be checked.
+
+        Returns:
+            Clients that sent them, who are asked no more.
+        """
+        implausible_clients = []
         for client_number, flat_vector in list(client_answers.client_vectors.items()):
             if not is_plausible(section_name, unflatten(flat_vector, table_shapes)):
                 del client_answers.client_vectors[client_number]
                 client_answers.failures[client_number] = IMPLAUSIBLE
+                implausible_clients.append(client_number)
         if client_answers.client_vectors:
             client_answers.survivors = tuple(client_answers.client_vectors)
         elif client_answers.vector_total is None:
@@ -217,6 +216,8 @@ class Coordinator:
                 received=section_name,
                 way_out="Check the versions of the clients' software",
             )
+        self._aggregator.excluded |= set(implausible_clients)
+        return tuple(implausible_clients)
 
     def _train(self) -> Path:
         """Rounds of training, then one on the later targets; file of the parameters."""
@@ -228,52 +229,73 @@ class Coordinator:
             for key in ("network", "discovery")
         }
         current_parameters, n_rounds = self._stored(start, "train", 0), self._spec.federation.rounds
-        best_parameters, best_loss, n_worse = current_parameters, math.inf, 0
+        best_parameters, best_record, n_worse = current_parameters, None, 0
         for round_number in range(n_rounds):
-            next_parameters, later_loss = self._round(
+            next_parameters, round_record = self._round(
                 "train", round_number, current_parameters, _rate_share(round_number, n_rounds)
             )
-            n_worse = n_worse + 1 if later_loss is not None and later_loss >= best_loss else 0
-            if later_loss is not None and later_loss < best_loss:
-                best_parameters, best_loss = current_parameters, later_loss
+            if self._is_no_worse(best_record, round_record):
+                best_parameters, best_record, n_worse = current_parameters, round_record, 0
+            else:
+                n_worse += 1
             if n_worse == self._spec.training.patience:
                 break
             current_parameters = next_parameters
         else:
-            later_loss = self._measure("train", n_rounds, current_parameters)
-            if later_loss is None or later_loss <= best_loss:
+            last_record = self._measure("train", n_rounds, current_parameters)
+            if last_record is None or self._is_no_worse(best_record, last_record):
                 best_parameters = current_parameters
         return self._round("later", 0, best_parameters, LATER_RATE)[0]
+
+    def _is_no_worse(self, before: RoundRecord | None, after: RoundRecord) -> bool:
+        """Whether a round started from better parameters, or cannot be compared.
+
+        The rates of the rounds fall to almost 0, so that later parameters are the better guess.
+        """
+        if before is None:
+            return True
+        change = loss_change(before, after, self._spec.federation.aggregation)
+        return change is None or change < 0.0
 
     def _train_discovery(self, parameters: Path) -> Path:
         """Rounds of the discovery head; it is used if it helps on later discoveries."""
         n_rounds = self._spec.federation.discovery_rounds
         if self._spec.training.discovery_targets == 0:
             n_rounds = 0
-        current_parameters, loss_by_file = parameters, dict[Path, float | None]()
+        current_parameters = parameters
+        starts: list[tuple[Path, RoundRecord]] = []
         for round_number in range(n_rounds):
             rate_share = DISCOVERY_RATE * _rate_share(round_number, n_rounds)
             start = current_parameters
-            current_parameters, loss_by_file[start] = self._round(
+            current_parameters, round_record = self._round(
                 "discovery", round_number, start, rate_share
             )
+            starts.append((start, round_record))
         best_parameters = current_parameters  # under noise no loss is known
-        if n_rounds and loss_by_file[parameters] is not None:
-            loss_by_file[current_parameters] = self._measure(
-                "discovery", n_rounds, current_parameters
-            )
-            known_losses = {file: loss for file, loss in loss_by_file.items() if loss is not None}
-            best_parameters = min(known_losses, key=lambda file: known_losses[file])
+        last_record = self._measure("discovery", n_rounds, current_parameters) if starts else None
+        if last_record is not None and starts[0][1].later_loss is not None:
+            best_parameters = self._best_start([*starts, (current_parameters, last_record)])
         is_active = best_parameters != parameters
         file_path = self._folder / "parameters" / "final.npz"
         best_vectors = load_arrays(best_parameters)
         save_arrays(file_path, **{**best_vectors, "is_active": np.array(is_active)})
         return file_path
 
+    def _best_start(self, starts: list[tuple[Path, RoundRecord]]) -> Path:
+        """Parameters of the least later loss; sums over different clients are compared as well."""
+        best_parameters, best_record = starts[0]
+        for parameters, round_record in starts[1:]:
+            change = loss_change(best_record, round_record, self._spec.federation.aggregation)
+            if change is None:
+                change = (round_record.later_loss or 0.0) - (best_record.later_loss or 0.0)
+            if change < 0.0:
+                best_parameters, best_record = parameters, round_record
+        return best_parameters
+
     def _round(
         self, stage: Stage, round_number: int, start: Path, rate_share: float
-    ) -> tuple[Path, float | None]:
-        """File of the parameters after a round, and the loss of its start."""
+    ) -> tuple[Path, RoundRecord]:
+        """File of the parameters after a round, and its record with the loss of its start."""
         file_path = self._folder / "parameters" / f"{stage}-{round_number + 1}.npz"
         client_order = TrainOrder(stage, round_number, start, rate_share)
         if not file_path.exists():
@@ -283,17 +305,11 @@ class Coordinator:
             client_vectors = load_arrays(start)
             key = names_key(stage)
             moved = {**client_vectors, key: client_vectors[key] + aggregated.parameter_update}
-            self._keep(
-                client_order.name,
-                client_answers,
-                started_s,
-                aggregated.later_loss,
-                aggregated.parameter_update,
-            )
+            self._keep(client_order.name, client_answers, started_s, aggregated)
             save_arrays(file_path, **moved)
-        return file_path, self._loss_of(client_order.name)
+        return file_path, self._record_of(client_order.name)
 
-    def _measure(self, stage: Stage, round_number: int, parameters: Path) -> float | None:
+    def _measure(self, stage: Stage, round_number: int, parameters: Path) -> RoundRecord | None:
         """Loss of some parameters on the later targets of the clients; None under noise."""
         if self._spec.federation.aggregation.noise_multiplier:
             return None  # a measurement without noise would reveal more than the updates
@@ -302,8 +318,8 @@ class Coordinator:
             started_s = time.monotonic()
             client_answers = self._aggregator.ask(client_order)
             aggregated = aggregated_update(client_answers, self._spec.federation.aggregation)
-            self._keep(client_order.name, client_answers, started_s, aggregated.later_loss)
-        return self._loss_of(client_order.name)
+            self._keep(client_order.name, client_answers, started_s, aggregated, is_update=False)
+        return self._record_of(client_order.name)
 
     def _stored(self, client_vectors: dict[str, Float64], stage: Stage, round_number: int) -> Path:
         file_path = self._folder / "parameters" / f"{stage}-{round_number}.npz"
@@ -311,21 +327,22 @@ class Coordinator:
             save_arrays(file_path, **client_vectors)
         return file_path
 
-    def _loss_of(self, name: str) -> float | None:
-        losses = [
-            round_record.later_loss for round_record in self._records if round_record.name == name
-        ]
-        return losses[-1] if losses else None
+    def _record_of(self, name: str) -> RoundRecord:
+        return next(round_record for round_record in self._records if round_record.name == name)
 
     def _keep(
         self,
         name: str,
         client_answers: Answers,
         started_s: float,
-        later_loss: float | None = None,
-        update: Float64 | None = None,
+        aggregated: AggregatedUpdate | None = None,
+        *,
+        is_update: bool = True,
+        implausible_clients: tuple[int, ...] = (),
     ) -> None:
         """Record an aggregation; one that was killed before its file was written comes again."""
+        update = aggregated.parameter_update if aggregated is not None and is_update else None
+        later_loss = None if aggregated is None else aggregated.later_loss
         failure_reasons = list(client_answers.failures.values())
         round_record = RoundRecord(
             name=name,
@@ -339,6 +356,9 @@ class Coordinator:
                 client_answers.n_bytes / max(1, len(client_answers.survivors)) / 2**20, 3
             ),
             seconds=round(time.monotonic() - started_s, 3),
+            client_numbers=tuple(sorted(client_answers.survivors)),
+            client_losses={} if aggregated is None else aggregated.client_losses,
+            implausible_clients=implausible_clients,
         )
         _LOG.info("%s: %s answers, later loss %s", name, round_record.n_answers, later_loss)
         self._records = [kept for kept in self._records if kept.name != name] + [round_record]

@@ -213,7 +213,7 @@ def _deliveries(intake: Intake, inbox_files: Inbox) -> Iterator[FeedbackBatch]:
     sql_feed = intake.spec.feedback
     if sql_feed is not None:
         url, max_rows = intake.url or sql_feed.url or "", intake.config.batch_rows
-        private_rows = PrivateRows.of(intake.spec.privacy, intake.spec.name)
+        private_rows = PrivateRows.of(intake.spec.privacy, intake.spec.name, intake.spec.local_zone)
         for batch_digest, raw_payloads, next_watermark in read_sql_feed(
             sql_feed, url, intake.mark_path, max_rows, private_rows
         ):

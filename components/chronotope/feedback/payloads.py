@@ -62,7 +62,7 @@ def payloads_to_batch(
     }
     if dataset_spec.items_are_places:
         batch_columns[c.PLACE_ID] = pc.coalesce(batch_columns[c.PLACE_ID], batch_columns[c.ITEM_ID])
-    hides_texts = dataset_spec.privacy.pseudonyms is not None
+    hides_texts = dataset_spec.privacy.hides_texts
     raw_texts = [
         None if row_fields else HIDDEN_TEXT if hides_texts else _as_received(raw_payload)
         for row_fields, raw_payload in zip(payload_fields, raw_payloads, strict=True)

@@ -129,7 +129,7 @@ def _next_rows(
     cursor_values, rows = read_feed(
         feed_spec, database_url, since_value=table_position.since, max_rows=row_limit
     )
-    rows = private_rows.stored_raw(rows, feed_spec)
+    rows = private_rows.stored_raw(rows, feed_spec, feed_spec.time)
     known_digests, row_digests, new_payloads = Counter(table_position.seen), [], []
     for cursor_value, source_row in zip(cursor_values, rows.to_pylist(), strict=True):
         row_payload = {

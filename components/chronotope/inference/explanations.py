@@ -52,9 +52,15 @@ def explain_items(
             common = _common_parts(int(item_idx[slot]), alike_idx[slot], metadata)
             yield f"like {name}, which you had {_times(n_alike)}{common}"
         elif n_recent[slot]:
-            yield f"popular: {_times(n_recent[slot])} in {RECENT.days} days"
+            yield f"popular: {_times(n_recent[slot])} in {_period(activity)}"
         else:
             yield "new to you"
+
+
+def _period(activity: RecentActivity) -> str:
+    """The period of the counts, with its end where that is long before the request."""
+    days = f"{RECENT.days} days"
+    return days if activity.ended_on is None else f"the {days} before {activity.ended_on}"
 
 
 def _alike_items(item_idx: Int64, history: UserHistory, metadata: ItemMetadata) -> list[int]:

@@ -1,8 +1,8 @@
 """Recent activity of all users, the source of reasons."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Self
 
 import numpy as np
@@ -28,11 +28,14 @@ class RecentActivity:
         counts: Events of each item, shape (n_items,).
         pair_start: Start of each item's successors in ``pair_next``, shape (n_items + 1,).
         pair_next: Items that came right after another, grouped by the earlier one.
+        ended_on: UTC day of the end of the period if that is long before the request, because
+            nothing is later; None if the period ends with the request.
     """
 
     counts: Int64
     pair_start: Int64
     pair_next: Int32
+    ended_on: date | None = None
 
     @classmethod
     def from_events(
@@ -63,6 +66,10 @@ class RecentActivity:
         if last_idx == UNKNOWN:
             return self.pair_next[:0]
         return self.pair_next[self.pair_start[last_idx] : self.pair_start[last_idx + 1]]
+
+    def ending(self, end_time: datetime) -> Self:
+        """The same activity, marked as that before an instant earlier than the request."""
+        return replace(self, ended_on=end_time.astimezone(UTC).date())
 
     @property
     def is_empty(self) -> bool:

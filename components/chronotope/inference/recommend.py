@@ -286,7 +286,8 @@ def activity_before(request: ChampionRequest) -> RecentActivity:
 
     activity = read_activity(utc_midnight(request.request_time))
     if activity.is_empty:  # the request is long after the last event
-        activity = read_activity(trained_until(request.champion))
+        end_time = trained_until(request.champion)
+        activity = read_activity(end_time).ending(end_time)
     return activity
 
 

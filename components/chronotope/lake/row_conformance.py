@@ -122,6 +122,7 @@ def first_occurrence_mask(keys: pa.ChunkedArray) -> npt.NDArray[np.bool_] | None
 def row_hashes(table_rows: pa.Table) -> npt.NDArray[np.uint64]:
     """64-bit hash of the values of each row, shape (n_rows,), of this version of DuckDB."""
     with duckdb.connect() as database_connection:
+        database_connection.execute("SET enable_progress_bar = false")  # it goes to stdout
         database_connection.register("hashed_rows", table_rows)
         columns = [duckdb.ColumnExpression(name) for name in table_rows.column_names]
         hashes = database_connection.table("hashed_rows").select(

@@ -205,7 +205,9 @@ def _promotion_reason(
     store: MlflowStore, name: str, champion: str | None, settings: TrainSettings, run_dir: Path
 ) -> str:
     """Reason of a promotion, for the history."""
-    if champion is not None and _champion_bundle(store, name, champion) is None:
+    if champion is None:
+        return "beats every baseline; the artefact is blessed"
+    if _champion_bundle(store, name, champion) is None:
         return "beats every baseline; the champion's files are damaged; the artefact is blessed"
     if _allowed_loss(store, name, champion, settings, run_dir) is None:
         return "beats every baseline and the champion; the artefact is blessed"

@@ -1,6 +1,6 @@
 """Settings of a training, composed of the configs of its components."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from chronotope.compression.config import CompressionConfig
 from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.strict_yaml import read_yaml
+from chronotope.datasets.yaml_problems import explain_problems, no_mapping_way_out
 from chronotope.models.config import BACKBONES, BackboneKind, ModelConfig
 from chronotope.pipelines.trust.config import PrivacyConfig
 from chronotope.registry.blessing import BlessConfig
@@ -103,7 +104,8 @@ def read_train_settings(config_path: Path | None, root: Path) -> TrainSettings:
     """
     return validated_settings(
         config_path,
-        lambda content: TrainSettings.model_validate({**content, "root": root}),
+        TrainSettings,
+        lambda content: {**content, "root": root},
         subject="training settings",
         command="train DATASET",
     )
@@ -111,7 +113,8 @@ def read_train_settings(config_path: Path | None, root: Path) -> TrainSettings:
 
 def validated_settings(
     config_path: Path | None,
-    validate: Callable[[dict[str, Any]], Settings],
+    settings_model: type[Settings],
+    with_root: Callable[[Mapping[str, Any]], dict[str, object]],
     *,
     subject: str,
     command: str,
@@ -120,7 +123,8 @@ def validated_settings(
 
     Args:
         config_path: YAML of settings; None takes the defaults.
-        validate: Makes settings of the content of the file.
+        settings_model: Model of the settings.
+        with_root: Adds the project root to the content of the file.
         subject: Name of the settings in messages.
         command: Command with ``--dry-run`` that shows all settings.
 
@@ -128,11 +132,18 @@ def validated_settings(
         ConfigError: The file cannot be read, or a value is out of bounds.
     """
     content = {} if config_path is None else read_yaml(config_path) or {}
-    try:
-        return validate(content)
-    except (ValidationError, TypeError, AttributeError) as error:
+    if not isinstance(content, dict):
+        content_kind, way_out = no_mapping_way_out(content)
         raise ConfigError(
-            f"The {subject} cannot be used",
-            received=f"{config_path}: {error}",
+            f"The {subject} cannot be used: {config_path} must hold a mapping",
+            received=content_kind,
+            way_out=way_out,
+        )
+    try:
+        return settings_model.model_validate(with_root(content))
+    except ValidationError as error:
+        raise ConfigError(
+            f"The {subject} in {config_path} cannot be used: "
+            f"{explain_problems(error, settings_model)}",
             way_out=f"Correct the file; `chronotope {command} --dry-run` shows all settings",
         ) from error

@@ -110,6 +110,11 @@ class PrivacySettings(_FrozenModel):
         return self
 
     @property
+    def hides_texts(self) -> bool:
+        """Whether text that could not be split into columns may say more than may be stored."""
+        return (self.pseudonyms, self.h3_resolution, self.time_resolution_min) != (None, None, None)
+
+    @property
     def identifiers(self) -> frozenset[str]:
         """Columns that name one person."""
         return frozenset(

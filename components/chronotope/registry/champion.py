@@ -72,7 +72,7 @@ def require_dataset(root: Path, dataset: str) -> None:
     if not dataset:
         raise ConfigError(
             "No dataset is named",
-            way_out=f"Pass its name; known are {_comma_list(known_datasets(root))}",
+            way_out=f"Pass --dataset NAME; known are {_comma_list(known_datasets(root))}",
         )
     lakes_location = Workspace(root).lakes()
     if isinstance(lakes_location, Path):
@@ -80,11 +80,13 @@ def require_dataset(root: Path, dataset: str) -> None:
     else:  # a listing would block other threads until the store responds
         listed_name, is_known = lakes_location, Lake(f"{lakes_location}/{dataset}").exists("events")
     if not is_known:
+        advice = "Ingest it with `chronotope ingest`, or choose one of"
+        if dataset.endswith((".yaml", ".yml")):
+            advice = "Pass the name that the YAML file gives, not the file; known are"
         raise ConfigError(
             f"No such dataset below {listed_name}",
             received=dataset,
-            way_out="Ingest it with `chronotope ingest`, or choose one of: "
-            f"{_comma_list(known_datasets(root))}",
+            way_out=f"{advice}: {_comma_list(known_datasets(root))}",
         )
 
 

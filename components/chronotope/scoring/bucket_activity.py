@@ -124,6 +124,8 @@ class GlobalActivity:
             "pair_start": self.recent.pair_start,
             "pair_next": self.recent.pair_next,
         }
+        if self.recent.ended_on is not None:
+            arrays["ended_on"] = np.datetime64(self.recent.ended_on, "D")
         if self.live is not None:
             arrays["live"] = self.live
         buffer = io.BytesIO()
@@ -138,7 +140,10 @@ class GlobalActivity:
             content: The bytes.
         """
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            recent = RecentActivity(arrays["counts"], arrays["pair_start"], arrays["pair_next"])
+            ended_on = arrays["ended_on"].item() if "ended_on" in arrays else None
+            recent = RecentActivity(
+                arrays["counts"], arrays["pair_start"], arrays["pair_next"], ended_on
+            )
             return cls(recent, arrays.get("live"))
 
 

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -180,6 +181,8 @@ def _stage_activity(engine: Engine, job: ScoringJob, source: ScoringSource) -> N
             metadata.min_group_users,
             live_until_s,
         )
+        if end_time != day:
+            activity = replace(activity, recent=activity.recent.ending(end_time))
         if not activity.recent.is_empty:
             break
     assert activity is not None  # noqa: S101 - for the type checker

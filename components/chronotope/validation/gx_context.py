@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from chronotope.contracts.errors import ConfigError, DataError
 from chronotope.contracts.strict_json import JsonObject, parse_json
-from chronotope.runtime.quick_imports import deferred_import
+from chronotope.runtime.quick_imports import deferred_import, quick_imports
 from chronotope.runtime.regular_files import read_bounded
 from chronotope.validation.derived_columns import column_extremes
 
@@ -58,7 +58,7 @@ def import_great_expectations() -> None:
     A third of its import would be SciPy's statistics, for expectations that no suite here has.
     """
     os.environ["GX_ANALYTICS_ENABLED"] = "False"  # read by the import
-    with deferred_import("scipy.stats"):
+    with quick_imports(), deferred_import("scipy.stats"):
         import great_expectations  # noqa: F401
 
 

@@ -39,9 +39,22 @@ def test_options_stand_in_for_the_file(tmp_path: Path) -> None:
         ("federation: {aggregation: {rule: median}}", [], "secure aggregation hides"),
         ("training: {privacy: {epsilon: 3}}", [], "of a training on one lake"),
         ("training: {model: {context: [weather]}}", [], "Context columns are of one log"),
-        ("- a list", [], "cannot be used"),
+        ("- a list", [], "must hold a mapping. Received: a list"),
+        ("training: 3", [], "training: "),
+        ("federation: {round: 3}", [], "federation.round: no such key; did you mean `rounds`"),
     ],
-    ids=["one client", "both kinds", "one root", "twice", "rule", "privacy", "context", "list"],
+    ids=[
+        "one client",
+        "both kinds",
+        "one root",
+        "twice",
+        "rule",
+        "privacy",
+        "context",
+        "list",
+        "number",
+        "key",
+    ],
 )
 def test_contradictions_are_refused(
     tmp_path: Path, yaml: str, options: list[str], message: str

@@ -162,3 +162,17 @@ def test_the_docs_page_loads_only_assets_of_the_service(client: TestClient) -> N
 
 def test_a_cached_user_id_of_another_sort_is_no_problem(client: TestClient) -> None:
     assert ask(client, user_id="名\x00前", request_time=AT)["n_history"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "message"),
+    [
+        ({"user_id": "u00"}, "kind", "Field required"),
+        ([{"kind": "click"}], "0.kind", "'click' is none of 'event', 'impression'"),
+    ],
+)
+def test_a_kind_that_is_missing_or_unknown_is_named(
+    client: TestClient, body: Any, field: str, message: str
+) -> None:
+    reply = client.post("/events", json=body)
+    assert reply.json()["fields"] == [{"field": field, "message": message}]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from chronotope.feedback.release_anomalies import HeldEvent
 
 _SHOWN: int = 50
+_ID_CHARS: int = 32
 
 
 def show_held(
@@ -27,13 +28,14 @@ def show_held(
         print_json({"events": [_fields(held_event) for held_event in events]})
         return
     event_table = Table(title=f"{len(events):,} events are held out of training")
-    for column in ("event", "user", "item", "time", "reasons"):
+    event_table.add_column("event", min_width=_ID_CHARS)  # whole: `release` takes it
+    for column in ("user", "item", "time", "reasons"):
         event_table.add_column(column)
     for held_event in events[:_SHOWN]:
         event_fields = _fields(held_event)
         event_table.add_row(
             *(str(event_fields[name]) for name in ("event_id", "user_id", "item_id")),
-            str(event_fields["occurred_at"]),
+            str(event_fields["occurred_at"])[:16].replace("T", " "),
             ", ".join(held_event.reasons),
         )
     terminal.print(event_table)

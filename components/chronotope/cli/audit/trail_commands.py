@@ -33,7 +33,9 @@ def list_entries(
         return
     table = Table("", "time", "who", "action", "dataset", "detail")
     for entry in entries:
-        detail = ", ".join(f"{name}: {value}" for name, value in entry.detail.items())
+        detail = ", ".join(
+            f"{name}: {value}" for name, value in entry.detail.items() if value is not None
+        )
         time_text = entry.occurred_at[:16].replace("T", " ")
         table.add_row(str(entry.seq), time_text, entry.actor, entry.action, entry.dataset, detail)
     terminal.print(table if entries else "Nothing is recorded yet.")

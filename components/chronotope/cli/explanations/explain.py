@@ -83,6 +83,8 @@ def _show(console: TerminalConsole, explanation: "UserExplanation") -> None:
         terms = Table("term of the network's score", "value")
         for term in explanation.terms[:_N_TERMS]:
             terms.add_row(term.name, f"{term.value:+.3f}")
-        rest = sum(term.value for term in explanation.terms[_N_TERMS:])
-        terms.add_row(f"{max(0, len(explanation.terms) - _N_TERMS)} others", f"{rest:+.3f}")
+        other_terms = explanation.terms[_N_TERMS:]
+        if other_terms:
+            rest = sum(term.value for term in other_terms)
+            terms.add_row(f"{len(other_terms)} others", f"{rest:+.3f}")
         console.print(terms)

@@ -38,7 +38,7 @@ def federate(
         Path | None, typer.Option(help="Folder of the data files; overrides the dataset's YAML")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="YAML of settings, e.g. conf/federated/default.yaml")
+        Path | None, typer.Option(help="YAML of settings, e.g. conf/federated/robust.yaml")
     ] = None,
     root: Annotated[
         Path, typer.Option(help="Project root of the coordinator; its files are written below it")
@@ -89,6 +89,7 @@ def _with_options(
     from pydantic import ValidationError
 
     from chronotope.contracts.errors import ConfigError
+    from chronotope.datasets.yaml_problems import explain_problems
 
     if roots and (clients is not None or by is not None):
         raise ConfigError(
@@ -101,12 +102,13 @@ def _with_options(
     content |= {name: value for name, value in options.items() if value is not None}
     if rounds is not None:
         content["federation"]["rounds"] = rounds
+    settings_model = type(settings)
     try:
-        return type(settings).model_validate(content)
+        return settings_model.model_validate(content)
     except ValidationError as error:
+        problems = explain_problems(error, settings_model)
         raise ConfigError(
-            "The options of the federated training cannot be used",
-            received=error,
+            f"The options of the federated training cannot be used: {problems}",
             way_out="`chronotope federate --help` shows all options",
         ) from error
 

@@ -85,6 +85,7 @@ def _city_config(
     from chronotope.contracts.errors import ConfigError
     from chronotope.datasets.city import CityConfig
     from chronotope.datasets.loading import load_spec
+    from chronotope.datasets.yaml_problems import explain_problems
 
     city = load_spec(dataset).city
     if city is None:
@@ -100,7 +101,8 @@ def _city_config(
         return CityConfig.model_validate(city.model_dump() | changes | {"planted": planted})
     except ValidationError as error:
         raise ConfigError(
-            "The simulation cannot be run", received=str(error), way_out="Correct the options"
+            f"The simulation cannot be run: {explain_problems(error, CityConfig)}",
+            way_out="Correct the options",
         ) from error
 
 

@@ -24,8 +24,8 @@ REFUSED_LINES: Final = pa.schema(
 MAX_SHOWN_CHARS: Final = 1_000
 """Maximum length of the text of a refused line, characters; the rest is cut."""
 
-HIDDEN_TEXT: Final = "(not stored: the dataset has pseudonyms)"
-"""Text of a refused line that may hold the id of a user."""
+HIDDEN_TEXT: Final = "(not stored: the dataset has privacy settings)"
+"""Text of a refused line that may hold the id, the exact place or the exact time of a user."""
 
 MIN_REFUSED_LINES: Final = 5
 """Number of refused lines of a file that is allowed whatever their share."""

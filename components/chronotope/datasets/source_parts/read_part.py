@@ -48,7 +48,7 @@ def read_part(
     table_spec = dataset_spec.events
     if table_spec is None:
         return
-    reading.report.hides_texts = dataset_spec.privacy.pseudonyms is not None
+    reading.report.hides_texts = dataset_spec.privacy.hides_texts
     batches = _part_batches(table_spec, part, batch_rows, reading)
     yield from contract_batches(table_spec, dataset_spec, batches, batch_rows)
 

@@ -133,7 +133,7 @@ def compile_pattern(pattern: str) -> tuple[TimePattern, ...]:
         suggestion = _JAVA.sub(lambda match: _JAVA_TOKENS[match[0]], pattern.replace("'", ""))
         suggestion = suggestion if "%" in suggestion else "it as in %d.%m.%Y %H:%M"
         raise _refusal(pattern, "has no directives such as %Y", f"Write {suggestion}")
-    pattern_parts = _split(pattern)
+    pattern_parts = split_pattern(pattern)
     directives = [pattern_part[1] for pattern_part in pattern_parts if pattern_part[0] == "%"]
     _require_determined(pattern, directives)
     literals = [pattern_part[1:] for pattern_part in pattern_parts if pattern_part[0] != "%"]
@@ -153,8 +153,12 @@ def compile_pattern(pattern: str) -> tuple[TimePattern, ...]:
     return (TimePattern(_whole_text(_regex(pattern_parts)), literal_zone, abbreviation),)
 
 
-def _split(pattern: str) -> list[str]:
-    """Directives as "%" with a letter, and the texts between them as "=" with the text."""
+def split_pattern(pattern: str) -> list[str]:
+    """Directives as "%" with a letter, and the texts between them as "=" with the text.
+
+    Raises:
+        ConfigError: A directive is unknown.
+    """
     pattern_parts: list[str] = []
     part_position = 0
     while part_position < len(pattern):
@@ -178,7 +182,7 @@ def _directive(pattern: str, letter: str) -> list[str]:
     if letter == "%":
         return ["=%"]
     if letter in _SHORTHANDS:
-        return _split(_SHORTHANDS[letter])
+        return split_pattern(_SHORTHANDS[letter])
     if letter in _FIELDS:
         return [f"%{letter}"]
     if not letter.strip():

@@ -144,7 +144,7 @@ def answer_order(
         counts = _counts(
             log, load_catalogue(catalogue_path), federation_spec, client_order.section_name
         )
-        if not is_poisoned:
+        if not (is_poisoned and faults.poison_counts):
             return counts
         order_of_cells = np.random.default_rng(faults.seed).permutation(len(counts))
         return np.asarray(POISON_FACTOR * counts[order_of_cells], np.float64)

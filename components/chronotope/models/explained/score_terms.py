@@ -234,5 +234,5 @@ def _fitted_terms(
             scored.profiles, priors, None
         ).expand_as(before)
     if net.user_head is not None and net.user_head.active:
-        terms["user attributes"] = net.user_head(batch, scored.query.view, None)
+        terms["user head"] = net.user_head(batch, scored.query.view, None)
     return terms

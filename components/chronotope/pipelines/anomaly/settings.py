@@ -72,7 +72,8 @@ def read_anomaly_settings(config_path: Path | None, root: Path) -> AnomalySettin
     """
     return validated_settings(
         config_path,
-        lambda content: AnomalySettings.model_validate({**content, "root": root}),
+        AnomalySettings,
+        lambda content: {**content, "root": root},
         subject="settings of the anomaly detector",
         command="anomalies train",
     )

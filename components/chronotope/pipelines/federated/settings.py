@@ -1,5 +1,6 @@
 """Settings of the flow ``federated-train``."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -94,13 +95,16 @@ def read_federated_settings(config_path: Path | None, root: Path) -> FederatedSe
         ConfigError: The file cannot be read, or a value is out of bounds.
     """
 
-    def validate(content: dict[str, Any]) -> FederatedSettings:
-        training = {**(content.get("training") or {}), "root": root}
-        return FederatedSettings.model_validate({**content, "training": training})
+    def with_root(content: Mapping[str, Any]) -> dict[str, object]:
+        training = content.get("training") or {}
+        if isinstance(training, dict):  # else the model refuses it
+            training = {**training, "root": root}
+        return {**content, "training": training}
 
     return validated_settings(
         config_path,
-        validate,
+        FederatedSettings,
+        with_root,
         subject="settings of the federated training",
         command="federate DATASET",
     )

@@ -10,9 +10,10 @@ from chronotope.federated.aggregation import Aggregator
 from chronotope.federated.clients.client_data import ClientFolder
 from chronotope.federated.clients.orders import FederationSpec
 from chronotope.federated.config import FederationConfig
-from chronotope.federated.coordinator import Coordinator, FederatedModel, RoundRecord
+from chronotope.federated.coordinator import Coordinator, FederatedModel
 from chronotope.federated.counts.plan import TimeBins
 from chronotope.federated.recommender import FederatedRecommender
+from chronotope.federated.round_selection import RoundRecord
 from chronotope.models.content_head import model_catalog
 from chronotope.pipelines.federated.settings import FederatedSettings
 from chronotope.pipelines.federated.simulated_clients import named_clients, simulated_clients

@@ -5,7 +5,7 @@ from typing import Final
 
 from pydantic import Field
 
-from chronotope.federated.coordinator import RoundRecord
+from chronotope.federated.round_selection import RoundRecord
 from chronotope.pipelines.results import StepResult
 from chronotope.runtime.step_cache import step_result
 

@@ -57,7 +57,8 @@ def read_pretrain_settings(config_path: Path | None, root: Path) -> PretrainSett
     """
     return validated_settings(
         config_path,
-        lambda content: PretrainSettings.model_validate({**content, "root": root}),
+        PretrainSettings,
+        lambda content: {**content, "root": root},
         subject="settings of the pretraining",
         command="pretrain",
     )

@@ -24,6 +24,9 @@ Result = TypeVar("Result")
 LATE: Final = "late"
 LOST: Final = "its process was lost"
 
+NODE_CHECK_S: Final = 5.0
+"""Time in which a cluster notices that a node is gone."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallOutcome(Generic[Result]):
@@ -128,18 +131,21 @@ class ProcessPool:
 
 
 class RayPool:
-    """Clients as Ray actors: each client is always served by the same one."""
+    """Clients as Ray actors: each client is always served by the same one, while its node lives."""
 
     def __init__(self, config: EngineConfig, n_clients: int) -> None:
         """Start an actor for each client, at most one for each ``task_cpus`` of the cluster."""
         import ray
 
         n_cpus = ray.cluster_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
-        self._n_actors = min(n_clients, max(1, int(n_cpus / config.task_cpus)))
+        n_actors = min(n_clients, max(1, int(n_cpus / config.task_cpus)))
         host_class: Any = ray.remote(_ClientHost).options(
-            num_cpus=config.task_cpus, max_restarts=config.max_retries
+            num_cpus=config.task_cpus,
+            max_restarts=config.max_retries,
+            scheduling_strategy="SPREAD",
         )
-        self._actors: list[Any] = [host_class.remote() for _ in range(self._n_actors)]
+        self._actors: list[Any] = [host_class.remote() for _ in range(n_actors)]
+        self._nodes: list[Any] = [actor.node_id.remote() for actor in self._actors]
 
     def call(
         self,
@@ -147,12 +153,29 @@ class RayPool:
         item_by_client: Mapping[int, Item],
         timeout_s: float,
     ) -> dict[int, CallOutcome[Result]]:
-        """Outcome of every client."""
+        """Outcome of every client; those of a node that was lost are called again elsewhere."""
+        started_s = time.monotonic()
+        self._leave_lost_nodes()
+        outcomes = self._call_once(function, item_by_client, timeout_s)
+        if any(outcome.failure == LOST for outcome in outcomes.values()):
+            time.sleep(NODE_CHECK_S)
+            if self._leave_lost_nodes():
+                lost = {n: item_by_client[n] for n, o in outcomes.items() if o.failure == LOST}
+                rest_s = max(0.0, timeout_s - (time.monotonic() - started_s))
+                outcomes |= self._call_once(function, lost, rest_s)
+        return outcomes
+
+    def _call_once(
+        self,
+        function: Callable[[Item], Result],
+        item_by_client: Mapping[int, Item],
+        timeout_s: float,
+    ) -> dict[int, CallOutcome[Result]]:
         import ray
         from ray.exceptions import RayError
 
         references = {
-            client: self._actors[client % self._n_actors].call.remote(function, item)
+            client: self._actors[client % len(self._actors)].call.remote(function, item)
             for client, item in item_by_client.items()
         }
         done, _ = ray.wait(list(references.values()), num_returns=len(references),
@@ -168,6 +191,29 @@ class RayPool:
             except RayError:  # the actor died; Ray starts it again
                 outcomes[client] = CallOutcome(failure=LOST)
         return outcomes
+
+    def _leave_lost_nodes(self) -> bool:
+        """Whether actors were on nodes that are gone; the others take over their clients.
+
+        Ray starts such an actor again only where processors are free, which may be nowhere.
+        """
+        import ray
+        from ray.exceptions import RayError
+
+        living = {node["NodeID"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+
+        def is_lost(node_id: Any) -> bool:
+            try:
+                return ray.get(node_id, timeout=0) not in living
+            except RayError:  # not known yet
+                return False
+
+        living_actors = [n for n, node_id in enumerate(self._nodes) if not is_lost(node_id)]
+        if len(living_actors) in (0, len(self._actors)):
+            return False
+        self._actors = [self._actors[n] for n in living_actors]
+        self._nodes = [self._nodes[n] for n in living_actors]
+        return True
 
 
 @contextmanager
@@ -198,6 +244,12 @@ def open_client_pool(config: EngineConfig, n_clients: int) -> Iterator[ClientPoo
 
 class _ClientHost:
     """Actor that runs the calls of its clients one after the other."""
+
+    def node_id(self) -> str:
+        """Node of the cluster that the actor runs on."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
 
     def call(self, function: Callable[[Any], Any], item: Any) -> CallOutcome[Any]:
         """Outcome of one call."""

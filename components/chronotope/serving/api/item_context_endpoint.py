@@ -3,12 +3,18 @@
 from typing import Annotated, Final, Self
 
 from fastapi import Body, FastAPI, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.item_context import ItemContextColumn
 from chronotope.lake.posted import PostedContextRow, PostedItemContext
-from chronotope.serving.api.requests import EventIdText, InUtc, OptionalEventIdText, Timestamp
+from chronotope.serving.api.requests import (
+    EventIdText,
+    InUtc,
+    OptionalEventIdText,
+    Timestamp,
+    body_tag,
+)
 from chronotope.serving.executor import BoundedExecutor
 from chronotope.serving.model.watcher import ChampionWatcher
 
@@ -38,6 +44,14 @@ class ItemContextBody(BaseModel):
         if self.valid_until is not None and self.valid_until <= self.valid_from:
             raise ValueError("valid_until must be after valid_from")
         return self
+
+
+ItemContextBodies = Annotated[
+    Annotated[ItemContextBody, Tag("one")]
+    | Annotated[list[ItemContextBody], Field(max_length=MAX_ROWS), Tag("many")],
+    Discriminator(body_tag),
+]
+"""Body of ``POST /item-context``: a row or a list of rows."""
 
 
 class ItemContextReceipt(BaseModel):
@@ -125,10 +139,7 @@ def add_item_context_endpoint(
 
     @app.post("/item-context", response_model=ItemContextReceipt)
     async def post_item_context(
-        bodies: Annotated[
-            ItemContextBody | Annotated[list[ItemContextBody], Field(max_length=MAX_ROWS)],
-            Body(description="A row or a list of rows."),
-        ],
+        bodies: Annotated[ItemContextBodies, Body(description="A row or a list of rows.")],
     ) -> Response:
         """Store prices, promotions and the like; after status 200 each is on disk and counts."""
         body_list = bodies if isinstance(bodies, list) else [bodies]

@@ -11,7 +11,13 @@ from chronotope.contracts import columns as c
 from chronotope.contracts.errors import ConfigError
 from chronotope.contracts.id_rules import HAS_CONTROL, is_utf8
 from chronotope.lake.posted_items import ItemFields
-from chronotope.serving.api.requests import EventIdText, Latitude, Longitude, OptionalEventIdText
+from chronotope.serving.api.requests import (
+    EventIdText,
+    Latitude,
+    Longitude,
+    OptionalEventIdText,
+    body_tag,
+)
 
 MAX_TEXT_BYTES: Final = 64 * 1024
 """Size of one text of a posted item in UTF-8."""
@@ -92,14 +98,10 @@ class PostedItemBody(BaseModel):
         )
 
 
-def _body_tag(request_body: object) -> str:
-    return "many" if isinstance(request_body, list) else "one"
-
-
 PostedItemBodies = Annotated[
     Annotated[PostedItemBody, Tag("one")]
     | Annotated[list[PostedItemBody], Field(max_length=MAX_POSTED), Tag("many")],
-    Discriminator(_body_tag),
+    Discriminator(body_tag),
 ]
 """Body of ``POST /items``: an item or a list of items."""
 

@@ -1,5 +1,6 @@
 """Error responses of the HTTP endpoints."""
 
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from fastapi import FastAPI, Request
@@ -57,10 +58,7 @@ async def _handle_validation_error(request: Request, error: Exception) -> JSONRe
     is_body = any(detail["loc"][0] == "body" for detail in error.errors())
     if is_body and not _is_json_type(media_type):
         return _json_problem(422, _media_type_problem(media_type))
-    fields = tuple(
-        FieldProblem(field=_field_path(detail["loc"]), message=detail["msg"])
-        for detail in error.errors()
-    )
+    fields = tuple(_field_problem(detail) for detail in error.errors())
     hint_text = "See /openapi.json for the request schema"
     return _json_problem(
         422, Problem(detail="The request is invalid", fields=fields, hint=hint_text)
@@ -90,6 +88,24 @@ def _media_type_problem(media_type: str | None) -> Problem:
         hint="Send the header Content-Type: application/json, as in: "
         "curl -H 'Content-Type: application/json' -d '{...}'",
     )
+
+
+def _field_problem(detail: Mapping[str, Any]) -> FieldProblem:
+    """Problem of one field; a union without a valid discriminator is a problem of that field."""
+    location, message, error_context = detail["loc"], detail["msg"], detail.get("ctx", {})
+    match detail["type"]:
+        case "json_invalid":
+            reason = error_context.get("error", "invalid")
+            message = f"This is no JSON: {reason}, at character {location[-1]}"
+            location = location[:1]
+        case "union_tag_not_found" | "union_tag_invalid":
+            location = (*location, error_context["discriminator"].strip("'"))
+            message = "Field required"
+            if "tag" in error_context:
+                message = f"{error_context['tag']!r} is none of {error_context['expected_tags']}"
+        case "extra_forbidden":
+            message = "There is no such field"
+    return FieldProblem(field=_field_path(location), message=message.removeprefix("Value error, "))
 
 
 def _field_path(location: tuple[int | str, ...]) -> str:

@@ -280,7 +280,8 @@ class PostedImpression(_StrictModel):
         return self
 
 
-def _records_tag(body: object) -> str:
+def body_tag(body: object) -> str:
+    """Tag of a body that is one object or a list of them: ``one`` or ``many``."""
     return "many" if isinstance(body, list) else "one"
 
 
@@ -290,6 +291,6 @@ PostedRecord = Annotated[PostedEvent | PostedImpression, Field(discriminator="ki
 PostedRecords = Annotated[
     Annotated[PostedRecord, Tag("one")]
     | Annotated[list[PostedRecord], Field(max_length=1000), Tag("many")],
-    Discriminator(_records_tag),
+    Discriminator(body_tag),
 ]
 """Body of ``POST /events``: a record or a list of records."""

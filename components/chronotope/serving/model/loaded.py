@@ -201,7 +201,8 @@ class LoadedChampion:
         if activity is None:
             activity = self._count_activity(day)
             if activity.is_empty:
-                activity = self._count_activity(trained_until(self.champion))
+                end_time = trained_until(self.champion)
+                activity = self._count_activity(end_time).ending(end_time)
             self._recent_activity.put(day, activity)
         return activity
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 _MARK: Final = "CHRONOTOPE_BENCHMARK"
-_INTERVAL_S: Final = 0.2
+_INTERVAL_S: Final = 0.5
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -23,11 +23,14 @@ class ProcessCosts:
         peak_mb: Largest resident memory of each process, MiB.
         cpu_s: Processor seconds of each process.
         start_cpu_s: Processor seconds of each process when the measurement began.
+        total_mb: Largest sum over all processes at one moment, MiB; a page that several of them
+            share counts once (PSS).
     """
 
     peak_mb: dict[int, float] = field(default_factory=dict)
     cpu_s: dict[int, float] = field(default_factory=dict)
     start_cpu_s: dict[int, float] = field(default_factory=dict)
+    total_mb: float = 0.0
 
     @property
     def largest_mb(self) -> float:
@@ -41,6 +44,7 @@ class ProcessCosts:
 
     def sample(self, mark: bytes) -> None:
         """Read the costs of all processes with a mark in their environment."""
+        total_mb = 0.0
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 is_own = int(folder.name) == os.getpid()  # marked after it was started
@@ -48,6 +52,7 @@ class ProcessCosts:
                     continue
                 status = (folder / "status").read_text()
                 times = (folder / "stat").read_text().rpartition(")")[2].split()
+                total_mb += _proportional_mb(folder)
             except OSError:  # it has ended, or is another user's
                 continue
             peaks = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
@@ -56,6 +61,15 @@ class ProcessCosts:
                 self.peak_mb[process_id] = int(peaks[0]) / 1_024
                 ticks_s = (int(times[11]) + int(times[12])) / _TICKS_PER_S
                 self.cpu_s[process_id] = time.process_time() if is_own else ticks_s
+        self.total_mb = max(self.total_mb, total_mb)
+
+
+def _proportional_mb(folder: Path) -> float:
+    """Memory of a process, MiB; of a page that n processes share, one n-th."""
+    for line in (folder / "smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1_024
+    return 0.0
 
 
 @contextmanager
