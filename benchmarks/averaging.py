@@ -33,6 +33,7 @@ from chronotope.training.config import TrainingConfig
 from chronotope.training.recommender import ChronotopeRecommender
 
 TOP: Final = 10
+TABLE_WIDTH: Final = 110
 
 METRICS: Final = ("acc_1", "acc_10", "mrr")
 HEADERS: Final = ("model", *METRICS, "discovery_acc_10", "own_acc_10", "new", "own_new")
@@ -93,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         n_trainings=chosen.trainings,
         time_given=chosen.time == "given",
     )
-    console = Console()
+    console = Console(width=max(Console().width, TABLE_WIDTH))
     title = f"{chosen.targets} targets, every {chosen.every}, time {chosen.time}"
     console.print(rows_table(title, HEADERS, rows))
     console.print(rows_table("difference to seed 0", GAIN_HEADERS, rows[1:]))
