@@ -89,8 +89,8 @@ def _commit_without_waiting_for_the_disk() -> None:
 def pytest_collection() -> Generator[None, object, object]:
     """Import all test files without garbage collection, and set aside what they have loaded.
 
-    A full collection visits every object of the eight thousand modules: a quarter of the time in
-    which tests are collected, and a second each time that one happens while they run.
+    A full collection visits every object of the eight thousand modules, while tests are collected
+    and each time that one happens while they run.
     """
     from chronotope.runtime.quick_imports import quick_imports
 
