@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from chronotope.contracts.errors import ConfigError, NotEnoughData, StoreError, ValidationFailed
 from chronotope.lake import Lake
 from chronotope.runtime.workspace import Workspace
-from chronotope.scoring.config import ScoringProgress, ScoringResult
+from chronotope.scoring.config import DEFAULT_K, ScoringProgress, ScoringResult
 from chronotope.scoring.prediction_rows import PredictionRows
 from chronotope.scoring.score_users import plan_scoring, score_users
 from chronotope.scoring.staging import scoring_lock
@@ -205,6 +205,20 @@ def test_unknown_ids_can_be_left_out(town: Town, tmp_path: Path) -> None:
     users.write_text("v01\nnobody\n")
     result = score(town, users_file=users, skip_unknown=True)
     assert (result.n_scored, result.n_unknown) == (1, 1)
+
+
+def test_a_catalogue_smaller_than_the_default_is_listed_whole(town: Town) -> None:
+    assert N_ITEMS < DEFAULT_K
+    score(town, k=DEFAULT_K)
+    assert max(map(len, _lists(stored(town)).values())) == N_ITEMS
+
+
+def _lists(predictions: pa.Table) -> dict[str, list[str]]:
+    lists: dict[str, list[str]] = {}
+    columns = (predictions.column(name).to_pylist() for name in ("user_id", "item_id"))
+    for user, item in zip(*columns, strict=True):
+        lists.setdefault(user, []).append(item)
+    return lists
 
 
 def test_clear_errors(town: Town, tmp_path: Path) -> None:

@@ -300,10 +300,11 @@ def make_scorer(
         scored_at: Moment of scoring.
         levels: Of low end, median and high end of the time, shape (3,).
     """
+    n_items = loaded_champion.champion.vocabulary.items.size - 1
     return BatchScorer.within_memory(
         loaded_champion,
         read_state,
-        RecommendOptions(k=config.k, exclude_seen=config.new_only),
+        RecommendOptions(k=min(config.k, n_items), exclude_seen=config.new_only),
         scored_at,
         config.batch_users,
         levels,

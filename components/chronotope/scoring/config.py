@@ -2,12 +2,16 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from chronotope.datasets.loading import CONF_DIR
 from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.runtime.engine import EngineConfig
+
+DEFAULT_K: Final = 20
+"""Items of each user where none are asked for; a catalogue may have fewer."""
 
 
 class ScoringConfig(BaseModel):
@@ -16,7 +20,12 @@ class ScoringConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     root: AllowedPath = Field(Path(), description="Project root; all files are written below it")
-    k: int = Field(20, ge=1, le=1000, description="Number of items of each user")
+    k: int = Field(
+        DEFAULT_K,
+        ge=1,
+        le=1000,
+        description="Number of items of each user; of a smaller catalogue, all",
+    )
     tail_exposure: float = Field(
         0.0,
         ge=0,

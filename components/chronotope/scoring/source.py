@@ -18,7 +18,7 @@ from chronotope.privacy import PrivacySettings
 from chronotope.registry.champion import Champion
 from chronotope.runtime.state import state_exists
 from chronotope.runtime.workspace import Workspace
-from chronotope.scoring.config import ScoringConfig
+from chronotope.scoring.config import DEFAULT_K, ScoringConfig
 from chronotope.serving.model.loaded import LoadedChampion, read_data_version
 from chronotope.serving.settings import ServeSettings
 from chronotope.serving.state.event_store import EventStore
@@ -93,7 +93,7 @@ def open_source(
     stored_users = read_stored_users(lake, dataset)
     champion = load(config.root, dataset)
     n_items = champion.vocabulary.items.size - 1
-    if config.k > n_items:
+    if config.k > n_items and config.k != DEFAULT_K:
         raise ConfigError(
             "k is larger than the catalogue of the model",
             received=f"k = {config.k:,}, {n_items:,} items",
