@@ -104,7 +104,7 @@ def test_bad_requests_are_explained(log: ct.Log, options: dict[str, Any], text: 
 def test_a_short_log_cannot_be_split(log: ct.Log) -> None:
     with pytest.raises(NotEnoughData, match="fewer folds"):
         ct.split.rolling(log.before("2024-01-01T12:00"), k=20)
-    with pytest.raises(ConfigError, match="k = 0"):
+    with pytest.raises(ConfigError, match=r"k: .*; received 0\.$"):
         ct.split.rolling(log, k=0)
 
 

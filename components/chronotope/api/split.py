@@ -37,10 +37,7 @@ def rolling(
         )
     except ValidationError as error:
         problems = explain_problems(error, FoldsConfig)
-        raise ConfigError(
-            f"The folds cannot be cut: {problems}",
-            received=f"{k}, {min_train_share}, {holdout_share}",
-        ) from error
+        raise ConfigError(f"The folds cannot be cut: {problems}") from error
     return rolling_origin(log.events, folds_config)
 
 
