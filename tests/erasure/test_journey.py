@@ -31,6 +31,14 @@ from tests.s3 import BUCKET, S3, running_s3
 from tests.serving.redis_server import PASSWORD, RedisServer, running_redis
 from tests.serving.test_process import AT, COMMAND, Server
 
+KILLED_COMMAND = """
+import importlib, os, signal
+from chronotope.cli.main import run
+module = importlib.import_module("chronotope.erasure.forget_users")
+module.erase_lake_rows = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+run()
+"""
+
 pytestmark = pytest.mark.slow
 
 ERASED = "ann-of-the-hill-77"
@@ -74,10 +82,10 @@ class System:
                 self.post(user_id, f"{user_id}-{n_posted}")
             n_posted += 1
 
-    def forget(self, *words: str) -> "subprocess.Popen[bytes]":
+    def forget(self, command: str = COMMAND) -> "subprocess.Popen[bytes]":
         told = ["forget", ERASED, "--dataset", "city", "--root", str(self.root), "--yes", "--json"]
         return subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, "-c", COMMAND, *told, *words], stdout=subprocess.PIPE
+            [sys.executable, "-c", command, *told], stdout=subprocess.PIPE
         )
 
 
@@ -125,9 +133,9 @@ def test_an_erasure_under_load_that_was_killed_leaves_nothing(system: System) ->
     visitor = threading.Thread(target=system.go_on_asking)
     visitor.start()
     try:
-        with system.forget() as killed:
-            wait_for(lambda: ERASED not in system.logged_users())
-            killed.kill()
+        with system.forget(KILLED_COMMAND) as killed:
+            assert killed.wait(DEADLINE_S) == -signal.SIGKILL
+        assert ERASED not in system.logged_users()
         assert ERASED in system.lake.read("events")["user_id"].to_pylist()  # half-way
         with system.forget() as finished:
             certificate = json.loads(finished.communicate(timeout=DEADLINE_S)[0])
