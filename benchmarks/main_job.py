@@ -86,7 +86,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         row = measure(options.dataset, options.config, Path(folder))
     if options.json:
         write_rows([*rows, row], options.json)
-    Console().print(rows_table("Main job", SHOWN, [row]))
+    seconds = {name: f"{row[name]:.0f}" for name in ("wall_s", "cpu_s")}
+    Console().print(rows_table("Main job", SHOWN, [row | seconds]))
 
 
 if __name__ == "__main__":
