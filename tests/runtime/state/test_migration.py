@@ -140,5 +140,30 @@ def test_other_rows_in_the_database_are_never_mixed_in(
     assert (root / WATERMARK).exists()
 
 
+@pytest.mark.slow
+def test_a_file_that_was_migrated_elsewhere_is_no_source_any_more(
+    root: Path,
+    switch: Callable[[], None],
+    state_server: Postgres,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    switch()
+    migration.migrate_state(root)
+    assert migration.plan_migration(root)[0].is_migrated
+    monkeypatch.setenv(STATE_URL, state_server.url("another"))
+    assert not migration.plan_migration(root)[0].is_migrated
+    with pytest.raises(StoreError, match="migrated to another database"):
+        migration.migrate_state(root)
+
+
+@pytest.mark.slow
+def test_a_file_that_is_no_database_is_named(root: Path, switch: Callable[[], None]) -> None:
+    switch()
+    (root / "data/interactions/cafe/event_labels.db").write_bytes(b"no database" * 99)
+    for function in (migration.plan_migration, migration.migrate_state):
+        with pytest.raises(StoreError, match=r"event_labels\.db: file is not a database"):
+            function(root)
+
+
 def _words(root: Path, *options: str) -> list[str]:
     return ["migrate-state", "--root", str(root), "--json", *options]

@@ -60,15 +60,15 @@ def plan_migration(root: Path) -> list[MigratedStore]:
         ConfigError: ``CHRONOTOPE_STATE_URL`` is not set.
         StoreError: A file cannot be read.
     """
-    _target_label()
-    plan = []
+    target_label, plan = _target_label(), []
     for file_path in _matching_files(root, _STORES):
         with (
             store_errors("The file of a store", file_path),
             closing(_open_file(file_path)) as source,
         ):
             n_rows = sum(_n_rows(source, table_name) for table_name in _table_names(source))
-            plan.append(MigratedStore(_name(root, file_path), n_rows, _is_closed(source)))
+            is_migrated = f"'{_closed_message(target_label)}'" in _closing_triggers(source)
+            plan.append(MigratedStore(_name(root, file_path), n_rows, is_migrated))
     documents = _matching_files(root, _DOCUMENTS)
     plan.extend(MigratedStore(_name(root, path), 1, is_migrated=False) for path in documents)
     return plan
@@ -85,8 +85,9 @@ def migrate_state(root: Path) -> list[MigratedStore]:
 
     Raises:
         ConfigError: The variable is not set.
-        StoreError: The database has other rows of a store, a file cannot be read, or the database
-            cannot be used. Stores that were migrated before it stay migrated.
+        StoreError: The database has other rows of a store, a store was migrated to another
+            database, a file cannot be read, or the database cannot be used. Stores that were
+            migrated before it stay migrated.
     """
     migrated_stores = []
     for file_path in _matching_files(root, _STORES):
@@ -106,8 +107,16 @@ def _migrate_store(file_path: Path) -> int:
     with closing(_open_file(file_path)) as source, immediate_transaction(source):
         table_names = _table_names(source)
         n_rows = sum(_n_rows(source, table_name) for table_name in table_names)
-        if _is_closed(source):
+        closing_triggers = _closing_triggers(source)
+        if f"'{_closed_message(target_label)}'" in closing_triggers:
             return n_rows
+        if closing_triggers:  # its rows of today are there, not in the file
+            raise StoreError(
+                "This store was migrated to another database",
+                received=file_path,
+                way_out=f"Set {STATE_URL} to that database, and move it to another server with "
+                "pg_dump",
+            )
         with closing(PostgresConnection(state_url(), store_schema)) as target:
             target.prepare_schema(_create_statements(source))
             with target.write_transaction():
@@ -205,7 +214,7 @@ def _migrate_document(file_path: Path) -> None:
 
 def _close_table(source: sqlite3.Connection, table_name: str, target_label: str) -> None:
     """Refuse later writes to a table of the file."""
-    message = f"migrated to {target_label}".replace("'", "")
+    message = _closed_message(target_label)
     for operation in ("INSERT", "UPDATE", "DELETE"):
         source.execute(
             f"CREATE TRIGGER {_quoted(f'{_CLOSED}{operation.lower()}_{table_name}')} "
@@ -214,9 +223,17 @@ def _close_table(source: sqlite3.Connection, table_name: str, target_label: str)
         )
 
 
-def _is_closed(source: sqlite3.Connection) -> bool:
-    names = source.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
-    return any(name.startswith(_CLOSED) for (name,) in names)
+def _closed_message(target_label: str) -> str:
+    quoteless = target_label.replace("'", "")
+    return f"migrated to {quoteless}"
+
+
+def _closing_triggers(source: sqlite3.Connection) -> str:
+    """Statements of the triggers that refuse writes; "" if the file is open for writes."""
+    triggers = source.execute(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
+    ).fetchall()
+    return "\n".join(sql_text for name, sql_text in triggers if name.startswith(_CLOSED))
 
 
 def _open_file(file_path: Path) -> sqlite3.Connection:
