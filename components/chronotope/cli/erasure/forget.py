@@ -35,9 +35,9 @@ def forget(
     train anew to replace those that counted these users.
     """
     with run_command(f"Erasing users of {dataset}") as terminal:
+        from chronotope.datasets.values.users_file import read_users_file
         from chronotope.erasure import count_lake_rows, forget_users, users_without_rows
         from chronotope.registry.champion import require_dataset
-        from chronotope.scoring.users_file import read_users_file
         from flows.privacy.secret_keys import provide_lake_keys
 
         require_dataset(root, dataset)

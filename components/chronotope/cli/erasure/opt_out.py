@@ -26,9 +26,9 @@ def opt_out(
     (`chronotope forget`) or past its retention.
     """
     with run_command(f"Changing the opt-out list of {dataset}") as terminal:
+        from chronotope.datasets.values.users_file import read_users_file
         from chronotope.erasure.opt_out import change_opt_out
         from chronotope.registry.champion import require_dataset
-        from chronotope.scoring.users_file import read_users_file
         from flows.privacy.secret_keys import provide_lake_keys
 
         require_dataset(root, dataset)
