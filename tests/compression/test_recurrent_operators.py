@@ -63,9 +63,7 @@ def test_the_graph_answers_as_torch(
     assert n_decompositions == int(bias)
     content = io.BytesIO()
     graph.save(content)
-    session = onnxruntime.InferenceSession(
-        content.getvalue(), providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(content.getvalue(), providers=["CPUExecutionProvider"])
     outputs = session.run(None, {"vectors": vectors.numpy()})
     for output, expected in zip(outputs, net(vectors), strict=True):
         np.testing.assert_allclose(output, expected.detach().numpy(), atol=1e-5)

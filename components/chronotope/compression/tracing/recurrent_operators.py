@@ -1,4 +1,4 @@
-"""ONNX of a recurrent network with ``tanh`` cells, which torch's exporter has for LSTM and GRU alone.
+"""ONNX of recurrent networks with ``tanh`` cells; torch's exporter has LSTM and GRU alone.
 
 Without it a network with the backbone ``rnn`` is traced a second time to take its layers apart,
 which takes as long as the rest of an export, and its graph repeats the cell for every event.
@@ -49,15 +49,20 @@ def rnn_tanh(
         input_weights, state_weights = weights[2 * layer : 2 * layer + 2]
         outputs, last_state = opset18.RNN(
             states,
-            opset18.Unsqueeze(input_weights, [0]),
-            opset18.Unsqueeze(state_weights, [0]),
-            initial_h=opset18.Slice(first_states, [layer], [layer + 1], [0]),
+            opset18.Unsqueeze(input_weights, _number(0)),
+            opset18.Unsqueeze(state_weights, _number(0)),
+            initial_h=opset18.Slice(first_states, _number(layer), _number(layer + 1), _number(0)),
             hidden_size=first_states.shape[2],
         )
-        states = opset18.Squeeze(outputs, [1])  # (W, 1, B, D) to (W, B, D)
+        states = opset18.Squeeze(outputs, _number(1))  # (W, 1, B, D) to (W, B, D)
         last_states.append(last_state)
     outputs = opset18.Transpose(states, perm=[1, 0, 2]) if batch_first else states
     return outputs, opset18.Concat(*last_states, axis=0)
+
+
+def _number(value: int) -> Any:
+    """Constant of the graph, shape (1,)."""
+    return opset18.Constant(value_ints=[value])
 
 
 RECURRENT_OPERATORS: Final[dict[Callable[..., Any], Callable[..., Any]]] = {
