@@ -114,9 +114,7 @@ class ExchangeClient:
         fixed_key = "network" if averaged_key == "discovery" else "discovery"
         parameters_path = self._folder / _PARAMETERS_FILE
         save_arrays(parameters_path, **{averaged_key: start, fixed_key: fixed})
-        train_order = TrainOrder(
-            order.stage, order.round_number, parameters_path, order.rate_share
-        )
+        train_order = TrainOrder(order.stage, order.round_number, parameters_path, order.rate_share)
         answer = answer_order(self._client, federation_spec, train_order)
         n_targets, loss_sum, n_later = (float(figure) for figure in answer[-N_FIGURES:])
         trained = start + answer[:-N_FIGURES] / max(n_targets, 1e-12)

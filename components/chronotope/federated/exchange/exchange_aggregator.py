@@ -159,9 +159,7 @@ class ExchangeAggregator:
             arrays |= with_prefix(prefix, named_parameters(network, names, vectors[key]))
         return arrays
 
-    def _update_sum(
-        self, train_order: TrainOrder, arrays: NamedArrays, answer: Message
-    ) -> Float64:
+    def _update_sum(self, train_order: TrainOrder, arrays: NamedArrays, answer: Message) -> Float64:
         """Update times the sum of the weights, and the figures of all clients."""
         network = _network(self.federation_spec)
         names = shared_names(network, is_discovery=train_order.stage == "discovery")
@@ -203,9 +201,7 @@ class ExchangeAggregator:
 
 
 @contextmanager
-def open_exchange(
-    federation_spec: FederationSpec, folder: Path
-) -> Iterator[ExchangeAggregator]:
+def open_exchange(federation_spec: FederationSpec, folder: Path) -> Iterator[ExchangeAggregator]:
     """Context manager of an aggregator; at the end, the other program is told.
 
     Args:

@@ -161,9 +161,7 @@ def _summary(
     )
 
 
-def aggregation_texts(
-    settings: FederatedSettings, aggregator: OrderAggregation
-) -> tuple[str, str]:
+def aggregation_texts(settings: FederatedSettings, aggregator: OrderAggregation) -> tuple[str, str]:
     """How updates became one, and what the coordinator learned, in words.
 
     Args:

@@ -4,7 +4,6 @@ A message is a safetensors file: named arrays, and texts in its metadata. Files 
 renaming. Who takes a request deletes it; who reads an answer deletes it.
 """
 
-import os
 import time
 from pathlib import Path
 from secrets import token_hex
@@ -58,7 +57,7 @@ class ExchangeFolder:
 def _write(path: Path, texts: Texts, arrays: Arrays) -> None:
     draft = path.with_suffix(".draft")
     save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, draft, texts)
-    os.replace(draft, path)
+    draft.replace(path)
 
 
 def _take(path: Path) -> tuple[Texts, Arrays]:

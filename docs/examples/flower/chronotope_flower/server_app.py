@@ -8,6 +8,7 @@ round was the best; Flower reaches the clients and aggregates. Another strategy 
 import json
 import time
 from importlib.metadata import version
+from logging import INFO
 
 import numpy as np
 from flwr.app import (
@@ -20,6 +21,7 @@ from flwr.app import (
     MetricRecord,
     RecordDict,
 )
+from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
@@ -56,7 +58,7 @@ def main(grid: Grid, context: Context) -> None:
                 raise RuntimeError(f"The coordinator ended: {texts['finished']}")
             return
         order, n_clients = json.loads(texts["order"]), int(texts["n_clients"])
-        print(f"Order of the coordinator: {order['name']}", flush=True)
+        log(INFO, "Order of the coordinator: %s", order["name"])
         if order["kind"] == "count":
             attempts = int(context.run_config["count-attempts"])
             answer = _count(grid, texts, arrays, attempts)
@@ -72,9 +74,7 @@ def _train(
 ) -> tuple[Texts, Arrays]:
     """Averaged parameters of a round."""
     moving, shared = _records(arrays)
-    messages = list(
-        strategy.configure_train(server_round, moving, _config(texts), grid)
-    )
+    messages = list(strategy.configure_train(server_round, moving, _config(texts), grid))
     for message in messages:
         message.content["shared"] = shared
     replies = list(grid.send_and_receive(messages, timeout=float(texts["timeout_s"])))
