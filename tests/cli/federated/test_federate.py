@@ -95,8 +95,9 @@ def test_clients_behind_an_exchange(tmp_path: Path) -> None:
         ("federation: {aggregation: {secure: false}, faults: {drop_share: 0.1}}", [],
          "Faults are simulated without an exchange only"),
         ("federation: {aggregation: {secure: false}}", ["--client-roots", "a,b"], "not by both"),
+        ("", ["--by", "taste"], "Leave out --by"),
     ],
-    ids=["secure", "rule", "faults", "roots"],
+    ids=["secure", "rule", "faults", "roots", "division"],
 )  # fmt: skip
 def test_settings_that_an_exchange_cannot_have_are_refused(
     tmp_path: Path, yaml: str, options: list[str], message: str

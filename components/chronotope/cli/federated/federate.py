@@ -36,9 +36,7 @@ def federate(
     ] = "",
     exchange: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder through which a Flower app asks --clients clients; see docs/federated.md"
-        ),
+        typer.Option(help="Folder through which a Flower app asks --clients clients"),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of the data files; overrides the dataset's YAML")
@@ -60,11 +58,10 @@ def federate(
     with run_command(f"Federated training on {dataset}") as terminal, ExitStack() as exit_stack:
         from chronotope.datasets.loading import load_spec
         from chronotope.pipelines.federated.client_roots import require_client_lakes
-        from chronotope.pipelines.federated.settings import read_federated_settings
 
         roots = tuple(Path(text.strip()) for text in client_roots.split(",") if text.strip())
         options = {"n_clients": clients, "by": by, "clients": roots or None, "exchange": exchange}
-        settings = _with_options(read_federated_settings(config, root), options, rounds)
+        settings = _used_settings(config, root, options, rounds)
         require_client_lakes(settings, load_spec(dataset, data_dir=data).name)
         if dry_run:
             terminal.print_json(settings.model_dump_json(), highlight=False, ensure_ascii=True)
@@ -82,8 +79,8 @@ def federate(
         show_federation(terminal, result)
 
 
-def _with_options(
-    settings: "FederatedSettings", options: dict[str, Any], rounds: int | None
+def _used_settings(
+    config: Path | None, root: Path, options: dict[str, Any], rounds: int | None
 ) -> "FederatedSettings":
     """Settings with the options of the command line in place of the file's.
 
@@ -94,7 +91,15 @@ def _with_options(
 
     from chronotope.contracts.errors import ConfigError
     from chronotope.datasets.yaml_problems import explain_problems
+    from chronotope.pipelines.federated.settings import read_federated_settings
 
+    settings = read_federated_settings(config, root)
+    if options["exchange"] is not None and options["by"] is not None:
+        raise ConfigError(
+            "Clients behind an exchange have their users already",
+            received="--exchange with --by",
+            way_out="Leave out --by",
+        )
     if options["clients"] and (options["n_clients"] is not None or options["by"] is not None):
         raise ConfigError(
             "Clients are either simulated or have lakes of their own",
