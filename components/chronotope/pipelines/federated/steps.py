@@ -170,9 +170,9 @@ def aggregation_texts(settings: FederatedSettings, aggregator: OrderAggregation)
     """
     if not isinstance(aggregator, ExchangeAggregator):
         return aggregation_text(settings.federation), privacy_text(settings.federation)
-    strategy = aggregator.strategy or "the finished aggregations"
+    strategy = aggregator.strategy or "aggregated by another program"
     return (
-        f"{strategy} of another program, behind an exchange folder",
+        f"{strategy}, behind an exchange folder",
         "The program that aggregated saw the counts and updates of each client, the coordinator "
         "their sums and averages; no client sent rows. Sums of counts are exact.",
     )
