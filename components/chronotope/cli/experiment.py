@@ -12,6 +12,7 @@ import typer
 from rich.table import Column, Table
 
 from chronotope.cli.output.console import print_json, run_command
+from chronotope.cli.output.count_text import count_text
 from chronotope.cli.output.terminal import TerminalConsole
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def _arms(experiment_report: "ExperimentReport") -> Table:
         hits_per_list, uplift = arm_result.rate, arm_result.uplift
         fell_back = [f"{arm_result.n_fell_back:,} fell back"] if arm_result.n_fell_back else []
         count_texts = (
-            f"{arm_result.n_users:,} users",
+            count_text(arm_result.n_users, "user"),
             f"{arm_result.n_lists:,} lists",
             f"{arm_result.n_hits:,} hits",
         )
@@ -257,7 +258,7 @@ def _policies(experiment_report: "ExperimentReport") -> Table:
         )
         count_texts = (
             f"{policy_estimates.n_lists:,} lists",
-            f"{policy_estimates.n_users:,} users",
+            count_text(policy_estimates.n_users, "user"),
             *known_text,
         )
         table.add_row(

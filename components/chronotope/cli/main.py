@@ -33,6 +33,7 @@ from chronotope.cli.output.error_report import DEBUG, ReportingCommand, Reportin
 from chronotope.cli.pretraining.pretrain import pretrain
 from chronotope.cli.privacy.group import pseudonyms
 from chronotope.cli.privacy.retain import retain
+from chronotope.cli.quarantine.group import quarantine
 from chronotope.cli.recommend import recommend
 from chronotope.cli.report import report
 from chronotope.cli.score import score
@@ -87,6 +88,7 @@ for _command in _COMMANDS:
 app.add_typer(anomalies, name="anomalies")
 app.add_typer(audit, name="audit")
 app.add_typer(pseudonyms, name="pseudonyms")
+app.add_typer(quarantine, name="quarantine")
 
 
 def _show_version(is_requested: bool) -> None:

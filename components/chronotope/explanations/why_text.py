@@ -12,6 +12,9 @@ _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _NAMED: Final = 2
 """Events that the text names; the others stand in the list of events."""
 
+_NOTICEABLE: Final = 0.1
+"""Share of its probability that an item loses without an event that it is shown because of."""
+
 
 def why_text(
     explanation: Explanation, history: UserHistory, vocabulary: Vocabulary, reason: str
@@ -29,8 +32,30 @@ def why_text(
     if not explanation.events:
         return f"Your history hardly changes the place of this item: {reason}."
     positions = [event.position for event in explanation.events]
-    text = f"Mostly because of {_event_names(positions, history, vocabulary)}."
-    return " ".join([text, *_without(explanation, history, vocabulary)])
+    place = ordinal(explanation.rank)
+    names = _event_names(positions, history, vocabulary)
+    if _is_needed(explanation):
+        sentences = [f"Mostly because of {names}."]
+    elif len(positions) == 1:
+        sentences = [f"{names} is in favour of it, but it would be {place} without this event too."]
+    else:
+        sentences = [
+            f"Several events are in favour of it: {names}. "
+            f"Without any one of them it would still be {place}."
+        ]
+    return " ".join([*sentences, *_without(explanation, history, vocabulary)])
+
+
+def _is_needed(explanation: Explanation) -> bool:
+    """Whether one event alone moves the item: by a rank, or by a tenth of its probability.
+
+    Effects also count what an event says alone, which other events may say as well.
+    """
+    return any(
+        event.rank_without > explanation.rank
+        or event.probability_without < (1 - _NOTICEABLE) * explanation.probability
+        for event in explanation.events
+    )
 
 
 def _without(explanation: Explanation, history: UserHistory, vocabulary: Vocabulary) -> list[str]:
