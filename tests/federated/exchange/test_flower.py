@@ -31,7 +31,7 @@ from chronotope.training.config import TrainingConfig
 from tests.federated.exchange.flower_environment import FLOWER_APP, flower_python
 
 N_CLIENTS = 2
-READY_S = 90.0
+READY_S = 180.0
 
 
 def specification(broadcast: Path, log: EventLog) -> FederationSpec:
@@ -138,7 +138,7 @@ def test_flower_trains_the_network_of_clients_in_the_process(
     for client, folder in zip(clients, folders, strict=True):
         arguments = (ExchangeClient(client.root, "sample"), folder, {"answered": 0, "failed": 0})
         threading.Thread(
-            target=serve_orders, args=arguments, kwargs={"idle_s": 120.0}, daemon=True
+            target=serve_orders, args=arguments, kwargs={"idle_s": 300.0}, daemon=True
         ).start()
     spec, run_log = specification(tmp_path / "run", log), tmp_path / "flwr.log"
     with flower_federation(python, folders, tmp_path) as environment:
