@@ -28,7 +28,7 @@ OTHERS_THAT_WRITE = (
     "anomalies release", "audit expire", "audit rotate", "forget",
     "classify", "doctor", "embed", "init", "monitor", "opt-out", "promote", "pseudonyms rotate",
     "quarantine discard", "quarantine replay",
-    "migrate-state",
+    "federate-client", "migrate-state",
     "rebucket", "retain",
     "rollback", "score", "simulate", "synthesise", "up",
 )  # fmt: skip
