@@ -39,6 +39,7 @@ LONGEST_FIRST = (
     "tests/behaviour/test_full_disk.py",
     "tests/behaviour/test_kill.py",
     "tests/benchmarks/test_export.py",
+    "tests/federated/exchange/test_flower.py",
     "tests/ingestion/test_lost_node.py",
     "tests/docs/test_notebooks.py",
     "tests/training/test_ddp_on_ray.py",

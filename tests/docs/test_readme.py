@@ -29,7 +29,7 @@ OTHERS_THAT_WRITE = (
     "classify", "compact", "doctor", "embed", "init", "monitor", "opt-out", "promote",
     "pseudonyms rotate",
     "quarantine discard", "quarantine replay",
-    "migrate-state",
+    "federate-client", "migrate-state",
     "rebucket", "retain",
     "rollback", "score", "simulate", "synthesise", "up",
 )  # fmt: skip

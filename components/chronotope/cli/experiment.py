@@ -217,8 +217,8 @@ def _shadows(experiment_report: "ExperimentReport") -> Table:
             shadow_result.name,
             "\n".join(shadow_result.versions),
             f"{shadow_result.n_lists:,}",
-            f"{shadow_result.overlap:.1%}",
-            f"{shadow_result.same_first:.1%}",
+            f"{100 * shadow_result.overlap:.1f} %",
+            f"{100 * shadow_result.same_first:.1f} %",
             f"{shadow_result.hits:.4f}",
             f"{shadow_result.hits_shown:.4f}",
             _two_lines(difference.estimate, difference.low, difference.high, "+")
@@ -254,7 +254,7 @@ def _policies(experiment_report: "ExperimentReport") -> Table:
             f"effective n {policy_estimates.effective_n:,.0f}",
             f"mean {policy_estimates.mean_weight:.2f}",
             f"maximum {policy_estimates.max_weight:.4g}",
-            f"clipped {policy_estimates.clipped:.1%}",
+            f"clipped {100 * policy_estimates.clipped:.1f} %",
         )
         count_texts = (
             f"{policy_estimates.n_lists:,} lists",

@@ -22,6 +22,7 @@ from chronotope.cli.erasure.opt_out import opt_out
 from chronotope.cli.experiment import experiment
 from chronotope.cli.explanations.explain import explain
 from chronotope.cli.federated.federate import federate
+from chronotope.cli.federated.federate_client import federate_client
 from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
 from chronotope.cli.init import init
@@ -62,6 +63,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     train,
     pretrain,
     federate,
+    federate_client,
     feedback,
     compress,
     monitor,
