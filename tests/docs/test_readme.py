@@ -26,7 +26,8 @@ COMMANDS = dict(get_command(app).commands)  # type: ignore[attr-defined]
 
 OTHERS_THAT_WRITE = (
     "anomalies release", "audit expire", "audit rotate", "forget",
-    "classify", "doctor", "embed", "init", "monitor", "opt-out", "promote", "pseudonyms rotate",
+    "classify", "compact", "doctor", "embed", "init", "monitor", "opt-out", "promote",
+    "pseudonyms rotate",
     "quarantine discard", "quarantine replay",
     "federate-client", "migrate-state",
     "rebucket", "retain",

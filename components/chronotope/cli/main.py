@@ -26,6 +26,7 @@ from chronotope.cli.federated.federate_client import federate_client
 from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
 from chronotope.cli.init import init
+from chronotope.cli.lakes.compact import compact
 from chronotope.cli.lakes.migrate_state import migrate_state
 from chronotope.cli.lakes.rebucket import rebucket
 from chronotope.cli.monitor import monitor
@@ -55,6 +56,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     init,
     ingest,
     rebucket,
+    compact,
     migrate_state,
     embed,
     classify,
