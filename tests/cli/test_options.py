@@ -15,7 +15,7 @@ from chronotope.cli.main import app
 PROJECT = Path(__file__).parents[2]
 WRITE_NOTHING = {
     *("recommend", "explain", "serve", "experiment", "history", "report", "anomalies held"),
-    *("audit list", "audit verify", "pseudonyms new-key", "quarantine show"),
+    *("audit certificates", "audit list", "audit verify", "pseudonyms new-key", "quarantine show"),
 }
 
 
