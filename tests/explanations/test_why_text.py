@@ -39,6 +39,19 @@ def test_an_event_that_is_needed_is_the_cause(rank: int, probability: float) -> 
     )
 
 
+def test_an_event_that_hardly_matters_is_not_named_beside_the_cause() -> None:
+    needed, other = InfluentialEvent(1, 0.5, 0.1, 58), InfluentialEvent(0, 0.3, 0.39, 1)
+    alone = Counterfactual(np.array([1]), 58, 0.1, False)
+    assert text(needed, other, without=alone) == (
+        "Mostly because of Sweet bun on 2024-01-02. "
+        "Without this event it would be 58th instead of 1st."
+    )
+    both = Counterfactual(np.array([1, 0]), 70, 0.05, False)
+    assert text(needed, other, without=both).endswith(
+        "instead of 1st: Sweet bun on 2024-01-02 and tea on 2024-01-02."
+    )
+
+
 def test_events_that_others_replace_are_no_cause() -> None:
     one, other = InfluentialEvent(1, 0.5, 0.39, 1), InfluentialEvent(0, 0.3, 0.4, 1)
     assert text(one) == (

@@ -7,15 +7,15 @@ import pytest
 
 from chronotope.contracts.errors import EngineError, SourceError, StoreError
 from chronotope.contracts.event_log import EventLog
-from chronotope.federated.aggregation import Aggregator
+from chronotope.federated.aggregation import Aggregator, Answers
 from chronotope.federated.clients.client_data import LOG_FILE, ClientFolder, save_log
-from chronotope.federated.clients.orders import FederationSpec
+from chronotope.federated.clients.orders import FederationSpec, Order
 from chronotope.federated.config import FederationConfig
 from chronotope.federated.coordinator import Coordinator, FederatedModel
 from chronotope.federated.counts.plan import TimeBins
 from chronotope.federated.exchange.client_round import ExchangeClient
 from chronotope.federated.exchange.client_service import serve_orders
-from chronotope.federated.exchange.exchange_aggregator import open_exchange
+from chronotope.federated.exchange.exchange_aggregator import ExchangeAggregator, open_exchange
 from chronotope.federated.exchange.message_folder import Message, MessageFolder
 from chronotope.federated.exchange.order_messages import AVERAGED, FAILURE, FIXED, ORDER
 from chronotope.models.config import ModelConfig
@@ -201,3 +201,35 @@ def test_a_damaged_message_is_reported(tmp_path: Path) -> None:
 def test_a_client_without_a_lake_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="has no lake"):
         ExchangeClient(tmp_path, "sample").n_events()
+
+
+def test_a_killed_coordinator_continues_with_the_transport_that_waits_for_it(
+    log: EventLog, tmp_path: Path
+) -> None:
+    clients = [
+        ExchangeClient(client.root, "sample")
+        for client in client_folders(tmp_path / "clients", log)
+    ]
+    spec, exchange = specification(tmp_path / "run", log, discovery_rounds=0), tmp_path / "exchange"
+
+    class Killed(BaseException):
+        """Ends a coordinator without a last message."""
+
+    class KilledAggregator(ExchangeAggregator):
+        def ask(self, client_order: Order) -> Answers:
+            if client_order.name == "train round 1":
+                raise Killed
+            return super().ask(client_order)
+
+    with transport(exchange, clients) as running:
+        killed = Coordinator(
+            spec, sample_catalog(), KilledAggregator(spec, MessageFolder(exchange))
+        )
+        with pytest.raises(Killed):
+            killed.run()
+        n_before = len(running.orders)
+        with open_exchange(spec, exchange) as aggregator:
+            model = Coordinator(spec, sample_catalog(), aggregator).run()
+    assert n_before >= 4
+    assert len(model.rounds) == len(running.orders)  # no order was given twice
+    assert running.ending == ""
