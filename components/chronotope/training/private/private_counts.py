@@ -6,7 +6,8 @@ released at once by the Gaussian mechanism; what follows is computed from them a
 
 * events of each item, over all time and over the last week;
 * successions of categories;
-* events at each place, where items are no places.
+* events at each place, where items are no places;
+* first and repeated events of an item by the same user, from which the share of repeats follows.
 
 Tables of pairs of items (successors, neighbours, affinity), hours, visitors and live counts are
 empty: noise on millions of cells that few users fill would hide all of them.
@@ -29,6 +30,9 @@ MAX_EVENTS: Final = 200
 MAX_NORM: Final = 4.0
 """L2 norm of a user's counts in one histogram; more events of one user than that hardly help."""
 
+REPEAT_NORM: Final = 2.0
+"""The same for first and repeated events: two cells need less signal, and so cost less noise."""
+
 THRESHOLD: Final = 2.0
 """Deviations of the noise below which a count is taken to be 0."""
 
@@ -47,22 +51,37 @@ class Histogram(NamedTuple):
         user_idx: User of each row, shape (n_rows,).
         cell: Cell of each row, shape (n_rows,).
         n_cells: Number of cells.
+        max_norm: L2 norm of a user's counts.
     """
 
     user_idx: npt.NDArray[np.integer]
     cell: npt.NDArray[np.integer]
     n_cells: int
+    max_norm: float = MAX_NORM
 
 
-def private_priors(
+class ReleasedCounts(NamedTuple):
+    """Counts under a budget, and what follows from them.
+
+    Attributes:
+        priors: Priors of the model.
+        repeat_share: Share of events that repeat an item of the same user, about: users of many
+            events count less. Noise may bring it below 0 or above 1.
+    """
+
+    priors: Priors
+    repeat_share: float
+
+
+def release_counts(
     log: EventLog,
     catalog: Catalog,
     budget: PrivacyBudget,
     *,
     multiplier: float | None = None,
     seed: int | None = None,
-) -> Priors:
-    """Priors of a log under a budget, with respect to adding or removing one user.
+) -> ReleasedCounts:
+    """Counts of a log under a budget, with respect to adding or removing one user.
 
     Args:
         log: Events of the training.
@@ -75,26 +94,27 @@ def private_priors(
     random_generator = np.random.default_rng(seed)
     histograms = _histograms(
         bound_events(log, random_generator), catalog, int(log.occurred_s.max(initial=0))
-    )
+    ) | {"repeats": _repeats(log)}
     if multiplier is None:
         multiplier = noise_multiplier(budget.epsilon, budget.delta)
-    deviation = multiplier * np.sqrt(len(histograms)) * MAX_NORM
-    released = {
-        name: _significant(
-            clipped_counts(histogram) + random_generator.normal(0.0, deviation, histogram.n_cells),
-            deviation,
-        )
+    norms = [histogram.max_norm for histogram in histograms.values()]
+    deviation = multiplier * float(np.linalg.norm(norms))
+    noisy_counts = {
+        name: clipped_counts(histogram) + random_generator.normal(0.0, deviation, histogram.n_cells)
         for name, histogram in histograms.items()
     }
+    n_first, n_repeated = noisy_counts.pop("repeats")
+    released = {name: _significant(counts, deviation) for name, counts in noisy_counts.items()}
     empty = count_priors(log.take(np.zeros(len(log), np.bool_)), catalog)
     n_categories = catalog.categories.size
     successions = released["successions"].reshape(n_categories, n_categories)
-    return empty._replace(
+    priors = empty._replace(
         popularity=released["items"],
         popularity_week=released["week"],
         next_category=successions,
         place_popularity=released["items" if catalog.items_are_places else "places"],
     )
+    return ReleasedCounts(priors, float(n_repeated / max(n_first + n_repeated, 1.0)))
 
 
 def bound_events(log: EventLog, rng: np.random.Generator) -> EventLog:
@@ -106,7 +126,7 @@ def bound_events(log: EventLog, rng: np.random.Generator) -> EventLog:
 
 
 def clipped_counts(histogram: Histogram) -> Float64:
-    """Sum over the users of their counts, each scaled to a norm of at most ``MAX_NORM``.
+    """Sum over the users of their counts, each scaled to the norm of the histogram.
 
     Args:
         histogram: Cells of the events, shape of the result (n_cells,).
@@ -115,7 +135,7 @@ def clipped_counts(histogram: Histogram) -> Float64:
     pairs, counts = np.unique(keys, return_counts=True)
     user_idx, cell = np.divmod(pairs, histogram.n_cells)
     square_norm = np.bincount(user_idx, counts.astype(np.float64) ** 2)
-    scale = np.minimum(1.0, MAX_NORM / np.sqrt(np.maximum(square_norm, 1e-12)))
+    scale = np.minimum(1.0, histogram.max_norm / np.sqrt(np.maximum(square_norm, 1e-12)))
     sums = np.bincount(cell, counts * scale[user_idx], minlength=histogram.n_cells)
     return np.asarray(sums, np.float64)
 
@@ -136,6 +156,15 @@ def _histograms(log: EventLog, catalog: Catalog, end_s: int) -> dict[str, Histog
     elif not catalog.items_are_places:
         histograms["places"] = Histogram(log.user_idx[:0], log.place_idx[:0], catalog.n_places)
     return histograms
+
+
+def _repeats(log: EventLog) -> Histogram:
+    """First events of an item by a user (cell 0), and repeated ones (cell 1)."""
+    n_items = int(log.item_idx.max(initial=0)) + 1
+    keys = log.user_idx.astype(np.int64) * n_items + log.item_idx
+    is_repeated = np.ones(len(log), np.int64)
+    is_repeated[np.unique(keys, return_index=True)[1]] = 0
+    return Histogram(log.user_idx, is_repeated, 2, REPEAT_NORM)
 
 
 def _significant(noisy_counts: Float64, deviation: float) -> Tensor:

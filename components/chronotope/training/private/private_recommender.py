@@ -3,19 +3,32 @@
 The parameters start at a checkpoint that was trained on other data and cost no privacy. The
 counts are one release of the Gaussian mechanism; steps of DP-SGD follow, and both together spend
 the budget.
+
+Where the released counts say that no item comes back to a user, the checkpoint's parameters, which
+copy from the history, are replaced by constants, and the budget of the steps releases pairs of
+items instead.
 """
 
 from typing import Self
 
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.models.config import ModelConfig
-from chronotope.models.priors import Priors
 from chronotope.training.config import SCRATCH, SHIPPED, TrainingConfig
-from chronotope.training.private.accountant import NoisySteps, noise_for_steps
+from chronotope.training.private.accountant import (
+    NoisySteps,
+    noise_for_steps,
+    noise_instead_of_steps,
+)
 from chronotope.training.private.config import PrivateTrainingConfig
 from chronotope.training.private.dp_sgd import train_privately
 from chronotope.training.private.gaussian_noise import noise_multiplier
-from chronotope.training.private.private_counts import PrivacyBudget, private_priors
+from chronotope.training.private.new_items_only import MAX_REPEAT_SHARE, rank_new_items_only
+from chronotope.training.private.private_counts import (
+    PrivacyBudget,
+    ReleasedCounts,
+    release_counts,
+)
+from chronotope.training.private.private_pairs import release_pairs
 from chronotope.training.recommender import ChronotopeRecommender
 
 COUNTS_ONLY = PrivateTrainingConfig(steps=0)
@@ -44,7 +57,6 @@ class PrivateRecommender(ChronotopeRecommender):
             noise_seed: Seed of the noise, for tests alone.
         """
         checkpoint = SHIPPED if init == SCRATCH else init
-        # Whether kernels of returns are needed is not decided by the log: that would be exact.
         super().__init__(
             ModelConfig(history_len=history_len, content=False, repeat_kernels=True),
             TrainingConfig(init=checkpoint, transfer_epochs=0),
@@ -56,11 +68,18 @@ class PrivateRecommender(ChronotopeRecommender):
         """Nothing: to count again would be another release."""
 
     def fit(self, log: EventLog, catalog: Catalog) -> Self:
-        """Load the parameters, release the counts of a log, and train under noise, once."""
+        """Release the counts of a log, load the parameters, and train under noise, once."""
+        counts = self._release(log, catalog)
+        # An exact share of repeats would be a release of its own, so the noisy one decides
+        has_repeats = counts.repeat_share >= MAX_REPEAT_SHARE
+        kernels_left_open = self.model.model_copy(update={"repeat_kernels": None})
+        self.model = kernels_left_open.decided_by(1.0 if has_repeats else 0.0, catalog)
         super().fit(log, catalog)
-        self._priors = self._release(log, catalog)
+        self._priors = counts.priors
         self._seen_until_s = int(log.occurred_s.max(initial=0))
-        if self.private_training.steps:
+        if not self.model.scores_repeats:
+            self._rank_new_items(log)
+        elif self.private_training.steps:
             train_privately(
                 self.net,
                 log,
@@ -71,6 +90,26 @@ class PrivateRecommender(ChronotopeRecommender):
                 seed=self._noise_seed,
             )
         return self
+
+    def _rank_new_items(self, log: EventLog) -> None:
+        """Constants for a log without repeats; pairs for the budget of the steps, if any."""
+        has_pairs = self.private_training.steps > 0
+        if has_pairs:
+            seed = None if self._noise_seed is None else self._noise_seed + 1
+            items, weights = release_pairs(
+                log, self.priors.popularity, self.pair_noise(), seed=seed
+            )
+            self._priors = self.priors._replace(affinity_item=items, affinity_weight=weights)
+        rank_new_items_only(self.net, has_pairs=has_pairs)
+
+    def pair_noise(self) -> float:
+        """Noise multiplier of the pairs that a log without repeats gets instead of steps."""
+        steps = self.private_training
+        return noise_instead_of_steps(
+            self.budget.delta,
+            NoisySteps(self.step_noise(), steps.sample_rate, steps.steps),
+            NoisySteps(self._count_noise(), 1.0, 1),
+        )
 
     def step_noise(self) -> float:
         """Noise multiplier of the steps: with the counts they spend the budget."""
@@ -87,8 +126,8 @@ class PrivateRecommender(ChronotopeRecommender):
         share = self.private_training.counts_share if self.private_training.steps else 1.0
         return noise_multiplier(share * self.budget.epsilon, self.budget.delta)
 
-    def _release(self, log: EventLog, catalog: Catalog) -> Priors:
+    def _release(self, log: EventLog, catalog: Catalog) -> ReleasedCounts:
         multiplier = self._count_noise()
-        return private_priors(
+        return release_counts(
             log, catalog, self.budget, multiplier=multiplier, seed=self._noise_seed
         )
