@@ -108,7 +108,7 @@ def test_items_of_the_history_come_last_and_those_of_the_taste_first() -> None:
 
 def test_pairs_hide_what_is_below_the_noise() -> None:
     log, popularity = two_tastes(), torch.ones(N_ITEMS + 1)
-    items, weights = release_pairs(log, popularity, 0.5, seed=0)
+    items, weights = release_pairs(log, popularity, 0.1, seed=0)
     first_half = np.arange(1, N_OF_TASTE + 1)
     is_same = items[first_half] <= N_OF_TASTE
     same_weight = (weights[first_half] * is_same).sum()
