@@ -18,10 +18,6 @@ from chronotope.models.gate import GATE_SIZES
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.prior_scores import PRIOR_NAMES
 
-MAX_REPEAT_SHARE: Final = 0.1
-"""Released share of repeats below which a log is taken to have none. Logs with returns have a
-third or more; the noise on few users has a deviation of some hundredths."""
-
 PAIR_WEIGHT: Final = 2.0
 """Weight of the pairs of items, as a logarithm; that of the popularity is 1."""
 

@@ -6,10 +6,13 @@ the budget.
 
 Where the released counts say that no item comes back to a user, the checkpoint's parameters, which
 copy from the history, are replaced by constants, and the budget of the steps releases pairs of
-items instead.
+items instead, or, where the counts of few items are above the noise, these counts once more.
 """
 
-from typing import Self
+from typing import Final, Self
+
+import numpy as np
+import torch
 
 from chronotope.contracts.event_log import Catalog, EventLog
 from chronotope.models.config import ModelConfig
@@ -22,10 +25,11 @@ from chronotope.training.private.accountant import (
 from chronotope.training.private.config import PrivateTrainingConfig
 from chronotope.training.private.dp_sgd import train_privately
 from chronotope.training.private.gaussian_noise import noise_multiplier
-from chronotope.training.private.new_items_only import MAX_REPEAT_SHARE, rank_new_items_only
+from chronotope.training.private.new_items_only import rank_new_items_only
 from chronotope.training.private.private_counts import (
     PrivacyBudget,
     ReleasedCounts,
+    more_item_counts,
     release_counts,
 )
 from chronotope.training.private.private_pairs import release_pairs
@@ -33,6 +37,9 @@ from chronotope.training.recommender import ChronotopeRecommender
 
 COUNTS_ONLY = PrivateTrainingConfig(steps=0)
 """Parameters stay those of the checkpoint; the counts get the whole budget."""
+
+MIN_KNOWN_ITEMS: Final = 50
+"""Items whose counts have to be above the noise before pairs of them are released."""
 
 
 class PrivateRecommender(ChronotopeRecommender):
@@ -71,14 +78,12 @@ class PrivateRecommender(ChronotopeRecommender):
         """Release the counts of a log, load the parameters, and train under noise, once."""
         counts = self._release(log, catalog)
         # An exact share of repeats would be a release of its own, so the noisy one decides
-        has_repeats = counts.repeat_share >= MAX_REPEAT_SHARE
-        kernels_left_open = self.model.model_copy(update={"repeat_kernels": None})
-        self.model = kernels_left_open.decided_by(1.0 if has_repeats else 0.0, catalog)
+        self.model = self.model.model_copy(update={"repeat_kernels": counts.has_repeats})
         super().fit(log, catalog)
         self._priors = counts.priors
         self._seen_until_s = int(log.occurred_s.max(initial=0))
         if not self.model.scores_repeats:
-            self._rank_new_items(log)
+            self._rank_new_items(log, counts)
         elif self.private_training.steps:
             train_privately(
                 self.net,
@@ -91,19 +96,25 @@ class PrivateRecommender(ChronotopeRecommender):
             )
         return self
 
-    def _rank_new_items(self, log: EventLog) -> None:
-        """Constants for a log without repeats; pairs for the budget of the steps, if any."""
-        has_pairs = self.private_training.steps > 0
-        if has_pairs:
+    def _rank_new_items(self, log: EventLog, counts: ReleasedCounts) -> None:
+        """Constants for a log without repeats; pairs or counts for the budget of the steps."""
+        has_pairs, item_counts = False, counts.item_counts
+        if self.private_training.steps:
+            noise = self.noise_instead_of_steps()
             seed = None if self._noise_seed is None else self._noise_seed + 1
-            items, weights = release_pairs(
-                log, self.priors.popularity, self.pair_noise(), seed=seed
-            )
-            self._priors = self.priors._replace(affinity_item=items, affinity_weight=weights)
+            has_pairs = counts.n_known_items() >= MIN_KNOWN_ITEMS
+            if has_pairs:
+                items, weights = release_pairs(log, self.priors.popularity, noise, seed=seed)
+                self._priors = self.priors._replace(affinity_item=items, affinity_weight=weights)
+            else:
+                item_counts = more_item_counts(log, counts, noise, seed=seed)
+        # Not cut at the noise: the order of uncertain counts is better than a tie
+        popularity = torch.from_numpy(np.log1p(np.maximum(item_counts, 0.0))).float()
+        self._priors = self.priors._replace(popularity=popularity)
         rank_new_items_only(self.net, has_pairs=has_pairs)
 
-    def pair_noise(self) -> float:
-        """Noise multiplier of the pairs that a log without repeats gets instead of steps."""
+    def noise_instead_of_steps(self) -> float:
+        """Noise multiplier of the release that a log without repeats gets instead of steps."""
         steps = self.private_training
         return noise_instead_of_steps(
             self.budget.delta,
