@@ -14,7 +14,7 @@ DOCS := $(VENV)/.installed-docs
 EVERYTHING := $(VENV)/.installed-everything
 # Modules are compiled when they are first imported: few of those installed ever are.
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt
-CODE := $(wildcard components flows benchmarks tests tools docs/reference docs/notebooks)
+CODE := $(wildcard components flows benchmarks tests tools docs/reference docs/notebooks docs/examples)
 TYPED := $(wildcard components flows benchmarks tools)
 PYTEST := $(BIN)/python -m pytest
 

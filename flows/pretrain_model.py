@@ -14,8 +14,10 @@ from chronotope.pipelines.pretraining.results import (
     CheckpointFile,
     PretrainingEvaluation,
     PretrainingResult,
+    PretrainingSearch,
     PretrainingSource,
 )
+from chronotope.pipelines.pretraining.search import search_pretraining, searched_settings
 from chronotope.pipelines.pretraining.settings import PretrainSettings
 from chronotope.pipelines.pretraining.steps import (
     CARD_FILE,
@@ -39,26 +41,32 @@ def pretrain_model(
     settings: PretrainSettings = PretrainSettings(),  # noqa: B008 - frozen
     ingestion: IngestSettings = IngestSettings(),  # noqa: B008 - frozen
 ) -> PretrainingResult:
-    """Pretrain one network over several logs, evaluate it on later events, and register it.
+    """Search and pretrain one network over several logs, evaluate it on later events, register it.
 
     A run that was killed resumes after its last finished step or epoch.
 
     Args:
         datasets: Names of files in conf/datasets, or paths of such YAML files; a log that is named
             twice counts once.
-        settings: Network, training and weights of the logs.
+        settings: Network, training, weights of the logs, and search.
         ingestion: Reading and validation of the data; its root is ignored in favour of that of the
             settings. Its data folder holds a folder for each data set.
     """
     ingested_sources = (ingest_source(dataset, settings, ingestion) for dataset in datasets)
     sources = tuple({source.dataset: source for source in ingested_sources}.values())
     run_dir = pretraining_run_dir(sources, settings)
+    search_result = search(sources, settings, run_dir)
+    settings = searched_settings(settings, dict(search_result.params))
     checkpoint = pretrain(sources, settings, run_dir)
     evaluation_result = evaluate(sources, settings, run_dir, checkpoint)
     registered = register(sources, settings, run_dir, checkpoint, evaluation_result)
     publish(settings.name, checkpoint, evaluation_result)
     return PretrainingResult(
-        sources=sources, checkpoint=checkpoint, evaluation=evaluation_result, registered=registered
+        sources=sources,
+        search=search_result,
+        checkpoint=checkpoint,
+        evaluation=evaluation_result,
+        registered=registered,
     )
 
 
@@ -89,6 +97,24 @@ def ingest_source(
         n_events=snapshot.n_kept,
         n_users=snapshot.n_users,
         n_items=snapshot.n_items,
+    )
+
+
+@task(**_TASK)
+def search(
+    sources: tuple[PretrainingSource, ...], settings: PretrainSettings, run_dir: Path
+) -> PretrainingSearch:
+    """Search learning rate, weight decay and balance on folds of all logs, if that is asked for."""
+    if settings.study.n_trials == 1:
+        return PretrainingSearch()
+    return run_step(
+        run_dir,
+        "search_pretraining",
+        PretrainingSearch,
+        search_pretraining,
+        sources,
+        settings,
+        run_dir,
     )
 
 

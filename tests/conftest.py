@@ -32,25 +32,34 @@ QUIET = {
 LONGEST_FIRST = (
     "tests/behaviour/test_separate_roots.py",
     "tests/compression/test_export.py",
-    "tests/docs/test_compose_processes.py",
     "tests/behaviour/test_up.py",
     "tests/behaviour/test_scale_out.py",
+    "tests/docs/test_compose_processes.py",
     "tests/artifact/test_bundle.py",
     "tests/behaviour/test_full_disk.py",
     "tests/behaviour/test_kill.py",
-    "tests/benchmarks/test_export.py",
-    "tests/ingestion/test_lost_node.py",
+    "tests/federated/exchange/test_flower.py",
     "tests/docs/test_notebooks.py",
-    "tests/training/test_ddp_on_ray.py",
-    "tests/benchmarks/test_replay.py",
+    "tests/flows/federated/test_federation_on_ray.py",
     "tests/scoring/test_engines.py",
+    "tests/ingestion/test_lost_node.py",
+    "tests/pipelines/test_main_job.py",
+    "tests/models/cold_users/test_user_head.py",
+    "tests/training/test_ddp_on_ray.py",
+    "tests/benchmarks/test_export.py",
+    "tests/pipelines/test_compress_indexed.py",
+    "tests/benchmarks/test_next_time.py",
     "tests/scoring/test_kill.py",
     "tests/behaviour/test_bad_input.py",
+    "tests/api/test_project.py",
+    "tests/flows/test_feedback_wins.py",
+    "tests/pipelines/trust/test_private_training.py",
+    "tests/benchmarks/test_replay.py",
+    "tests/flows/test_collect_feedback.py",
+    "tests/quality/test_city.py",
     "tests/runtime/engine/test_ray_engine.py",
     "tests/serving/test_slow_clients.py",
     "tests/benchmarks/test_kill_matrix.py",
-    "tests/pipelines/test_main_job.py",
-    "tests/pipelines/test_compress_indexed.py",
 )
 """Files of slow tests that take more than half a minute: `make test` begins with them, so that none
 of them runs alone at the end. The others follow as they are collected."""
@@ -65,8 +74,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell script
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("CHRONOTOPE_DATA", str(DATA_ROOT))  # of benchmarks that tests run
-    if config.cache is not None:  # a graph is traced once for all tests, not once a root
-        os.environ.setdefault("CHRONOTOPE_CACHE", str(config.cache.mkdir("chronotope")))
+    cache = getattr(config, "cache", None)  # not there with `-p no:cacheprovider`
+    if cache is not None:  # a graph is traced once for all tests, not once a root
+        os.environ.setdefault("CHRONOTOPE_CACHE", str(cache.mkdir("chronotope")))
     _commit_without_waiting_for_the_disk()
 
 

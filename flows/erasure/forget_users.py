@@ -7,11 +7,11 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
 from chronotope.contracts.escaping import markdown_text
+from chronotope.datasets.values.users_file import read_users_file
 from chronotope.erasure import Certificate
 from chronotope.erasure import forget_users as erase_users
 from chronotope.registry.champion import require_dataset
 from chronotope.runtime.allowed_paths import AllowedPath
-from chronotope.scoring.users_file import read_users_file
 from flows.privacy.secret_keys import provide_lake_keys
 
 

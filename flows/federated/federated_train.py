@@ -16,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from chronotope.contracts.escaping import markdown_rows
 from chronotope.datasets.loading import load_spec
 from chronotope.federated.round_selection import RoundRecord
+from chronotope.pipelines.federated.client_roots import require_client_lakes
 from chronotope.pipelines.federated.results import FederatedResult
 from chronotope.pipelines.federated.settings import FederatedSettings
 from chronotope.pipelines.federated.simulated_clients import simulate_clients
@@ -57,6 +58,7 @@ def federated_train(
     """
     training = settings.used_training()
     dataset_name = load_spec(dataset, conf_dir=ingestion.conf_dir, data_dir=ingestion.data_dir).name
+    require_client_lakes(settings, dataset_name)
     with dataset_lock_in_flow(training.workspace, dataset_name):
         return _train_locked(dataset, settings, ingestion)
 
@@ -107,7 +109,7 @@ def train_over_clients(
     """Freeze the holdout, simulate clients if none are named, and train over them."""
     training = settings.used_training()
     run_step(run_dir, "freeze_folds", str, freeze_folds, features_dir, training, run_dir)
-    if not settings.clients:
+    if not settings.clients and settings.exchange is None:
         run_step(
             run_dir, "simulate_clients", int, simulate_clients, features_dir, settings, run_dir
         )

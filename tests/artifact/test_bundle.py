@@ -133,8 +133,7 @@ def _refuse_decomposition(*_: object) -> None:
 def test_the_graph_agrees_with_the_network(
     tmp_path: Path, kernels: bool, backbone: BackboneKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if backbone != "rnn":  # the one whose operators have to be decomposed, by a second trace
-        monkeypatch.setattr(ExportedProgram, "run_decompositions", _refuse_decomposition)
+    monkeypatch.setattr(ExportedProgram, "run_decompositions", _refuse_decomposition)
     sizes = {"history_len": 16, "backbone_len": 4, "d_model": 8, "n_layers": 2}
     category_head = kernels and backbone == "lightgcn"
     config = ModelConfig(kernels=kernels, category_head=category_head, backbone=backbone, **sizes)

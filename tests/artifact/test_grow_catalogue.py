@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pyarrow as pa
 import pytest
 import torch
 
@@ -31,6 +32,7 @@ from chronotope.training.embedding_transfer import transfer_network
 from chronotope.training.recommender import ChronotopeRecommender
 
 N_NEW = 3
+NEW_IDS = [f"new{n}" for n in range(N_NEW)]
 TRAINING = TrainingConfig(max_epochs=1, n_rounds=3, batch_size=64, discovery_targets=200)
 
 
@@ -43,7 +45,7 @@ def catalogues(*, located: bool) -> tuple[Catalog, Catalog]:
     nowhere = np.full(n_items, np.nan)
     whole = replace(
         sample_catalog(),
-        items=sample_catalog().items.extended([f"new{n}" for n in range(N_NEW)]),
+        items=IdMap(pa.concat_arrays([sample_catalog().items.ids, pa.array(NEW_IDS)])),
         item_category=np.append(sample_catalog().item_category, [1, 2, 3]).astype(np.int32),
         item_lat=coordinates(rng) if located else nowhere,
         item_lon=coordinates(rng) if located else nowhere,

@@ -20,6 +20,8 @@ from urllib.error import URLError
 
 import pytest
 
+from chronotope.audit import AuditTrail
+from chronotope.erasure import forget_users, read_certificates
 from chronotope.feedback.intake import watermark_path
 from chronotope.feedback.watermark import read_watermark
 from chronotope.lake import InteractionLog
@@ -32,6 +34,7 @@ from chronotope.runtime.store_urls import (
     OPTUNA_URL,
     STATE_URL,
 )
+from chronotope.runtime.workspace import Workspace
 from flows.watch_interactions import n_waiting
 from tests.flows.feedback_town import YAML, Town
 from tests.postgres import Postgres
@@ -115,8 +118,14 @@ def test_two_services_and_two_workers_share_no_folder(stores: Stores, tmp_path: 
     assert any("town/events/_delta_log" in key for key in stores.s3.keys("lakes"))
     assert any(key.endswith("model.onnx") for key in stores.s3.keys("artifacts"))
     assert not [secret for secret in stores.secrets if secret in told]
+    forget_users(tmp_path / "worker", "town", [user_id])
+    checks = set()
     for name in ("a", "b", "other", "worker", "watcher"):
         assert not shared_files(tmp_path / name), name
+        checks.add(AuditTrail(Workspace(tmp_path / name).audit()).verify())
+        assert len(read_certificates(tmp_path / name, "town")) == 1
+    (check,) = checks  # one chain, whichever root made the entry
+    assert (check.n_entries >= 3, check.problem) == (True, "")
 
 
 def serve(root: Path, store: str, output: Any) -> Server:
@@ -208,5 +217,5 @@ def wait_for_version(server: Server, user_id: str, version: str) -> None:
 
 def shared_files(root: Path) -> list[str]:
     """Files that only a shared folder could bring to other machines."""
-    names = ("*.db", "*.lock", "watermark.json", "_delta_log")
+    names = ("*.db", "*.lock", "watermark.json", "trail.jsonl", "_delta_log")
     return [str(path) for name in names for path in root.rglob(name)]

@@ -118,17 +118,26 @@ def test_an_unreadable_moment_and_an_unknown_dataset(bare: Path) -> None:
 
 
 def test_report_is_the_latest_of_this_dataset(tmp_path: Path) -> None:
-    assert "no report yet" in call(tmp_path, "report").stderr
+    assert "No such dataset" in call(tmp_path, "report").stderr
+    fill_lake(tmp_path)
+    assert "no training report yet" in call(tmp_path, "report").stderr
     folder = tmp_path / "data" / "reports"
     (folder / "city").mkdir(parents=True)
-    names = ("city/old.html", "city-2.html", "city_two.html")
-    for age, name in zip((30, 20, 10), names, strict=True):
+    names = ("city/old.html", "city-2.html", "city_two.html", "city-anomaly.html")
+    for age, name in zip((30, 20, 10, 5), names, strict=True):
         (folder / name).write_text("page")
         os.utime(folder / name, (1_700_000_000 - age,) * 2)
     ahead = folder / "city-1.html"  # written while the clock was a year ahead
     ahead.write_text("page")
     os.utime(ahead, (time.time() + 365 * 86_400,) * 2)
     assert answer(tmp_path, "report")["path"] == str((folder / "city-2.html").resolve())
+    detector = answer(tmp_path, "report", "--kind", "anomalies")["path"]
+    assert detector == str((folder / "city-anomaly.html").resolve())
+    assert "no monitoring report yet" in call(tmp_path, "report", "--kind", "monitoring").stderr
+    page = tmp_path / "data" / "monitoring" / "city" / "run" / "drift.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("page")
+    assert answer(tmp_path, "report", "--kind", "monitoring")["path"] == str(page.resolve())
 
 
 def test_an_old_champion_is_noted_and_a_broken_journal_is_an_error(bare: Path) -> None:

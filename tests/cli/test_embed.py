@@ -63,9 +63,10 @@ def test_a_second_call_encodes_nothing(prefect: None, tmp_path: Path) -> None:
     items = pa.table({"item_id": ["tea", "rye"], "title": ["Green tea", "Green rye"]})
     Lake(Workspace(tmp_path).lake("stall")).upsert_items(items)
     counts = []
-    for _ in range(2):
-        done = CliRunner().invoke(app, ["embed", str(yaml_path), "--root", str(tmp_path), "--json"])
+    for flags in (["--dry-run"], [], [], ["--dry-run"], ["--dry-run", "--refit"]):
+        words = ["embed", str(yaml_path), "--root", str(tmp_path), "--json", *flags]
+        done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, done.output
         (report,) = json.loads(done.stdout)["modalities"]
         counts.append((report["n_encoded"], report["n_unchanged"]))
-    assert counts == [(2, 0), (0, 2)]
+    assert counts == [(2, 0), (2, 0), (0, 2), (0, 2), (2, 0)]

@@ -98,3 +98,21 @@ def test_all_know_the_same_server_and_only_the_service_binds_its_own_port(tmp_pa
     assert env["PREFECT_API_AUTH_STRING"] == env["PREFECT_SERVER_API_AUTH_STRING"] == "me:secret"
     assert not [name for name in env if name.startswith("PREFECT_LOGGING")]
     assert not any(part.is_ready() for part in parts.values())
+
+
+def test_triggered_runs_begin_soon_unless_another_interval_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports, name = {PREFECT: 1, MLFLOW: 2, SERVICE: 3}, "PREFECT_RUNNER_POLL_FREQUENCY"
+    monkeypatch.delenv(name, raising=False)
+    assert name in {f"PREFECT_{key.upper()}" for key in _runner_settings()}
+    assert process_environment(tmp_path, ports, "me:secret")[name] == "2"
+    monkeypatch.setenv(name, "30")
+    assert process_environment(tmp_path, ports, "me:secret")[name] == "30"
+
+
+def _runner_settings() -> set[str]:
+    """Settings of a runner that the installed Prefect has, as parts of variable names."""
+    from prefect.settings.models.runner import RunnerSettings
+
+    return {f"runner_{field}" for field in RunnerSettings.model_fields}

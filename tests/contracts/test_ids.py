@@ -69,14 +69,6 @@ def test_unknown_and_null_are_index_zero() -> None:
     assert ids.name(0) is None
 
 
-@given(WORDS, WORDS)
-def test_extending_keeps_every_index(old: list[str | None], new: list[str | None]) -> None:
-    before = IdMap.of(column(old))
-    after = before.extended(column(new))
-    assert after.index(column(old)).tolist() == before.index(column(old)).tolist()
-    assert after.size == 1 + len({word for word in old + new if word is not None})
-
-
 def test_digests_never_change() -> None:
     """Ids as the first release made them: a lake filled then must recognise its events."""
     assert event_ids([pa.array(["a"]), pa.array([None], pa.int64())]).to_pylist() == [

@@ -5,6 +5,7 @@ import re
 import shlex
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import yaml
 from typer.main import get_command
@@ -39,10 +40,22 @@ def test_the_table_is_understood() -> None:
 
 
 def test_the_commands_are_understood() -> None:
-    for line in block("sh").splitlines():
-        _, name, *words = shlex.split(line)
-        told = get_command(app).commands[name].make_context(name, words).params  # type: ignore[attr-defined]
-        assert told["dataset"] == "simulated_city"
+    retraining, quarantine = re.findall(r"```sh\n(.*?)```", DOC, re.DOTALL)
+    for line in retraining.splitlines():
+        assert understood(shlex.split(line)[1:])["dataset"] == "simulated_city"
+    for line in quarantine.splitlines():
+        assert understood(shlex.split(line, comments=True)[1:])["dataset"] == "DATASET"
+    assert len(quarantine.splitlines()) == 3
+
+
+def understood(words: list[str]) -> dict[str, Any]:
+    """Parameters of a command or of one of a group's."""
+    command: Any = get_command(app)
+    while hasattr(command, "commands"):
+        name, *words = words
+        command = command.commands[name]
+    parameters: dict[str, Any] = command.make_context(name, words).params
+    return parameters
 
 
 def test_the_numbers_are_those_of_the_defaults() -> None:

@@ -26,8 +26,10 @@ COMMANDS = dict(get_command(app).commands)  # type: ignore[attr-defined]
 
 OTHERS_THAT_WRITE = (
     "anomalies release", "audit expire", "audit rotate", "forget",
-    "classify", "doctor", "init", "monitor", "opt-out", "promote", "pseudonyms rotate",
-    "migrate-state",
+    "classify", "compact", "doctor", "embed", "init", "monitor", "opt-out", "promote",
+    "pseudonyms rotate",
+    "quarantine discard", "quarantine replay",
+    "federate-client", "migrate-state",
     "rebucket", "retain",
     "rollback", "score", "simulate", "synthesise", "up",
 )  # fmt: skip

@@ -11,7 +11,7 @@ from chronotope.cli.main import app
 from chronotope.datasets.loading import load_spec
 from chronotope.datasets.normalise import normalise
 from chronotope.features.snapshot import load_features
-from chronotope.ingestion import replay_quarantine
+from chronotope.ingestion import payload_rows
 from chronotope.lake import Lake
 from chronotope.lake.privacy import read_stored_users
 from chronotope.privacy import PseudonymSettings, is_pseudonym
@@ -104,7 +104,7 @@ def test_refused_rows_are_coarse_and_can_be_read_again(shop: PrivateShop) -> Non
     text = stored_text(shop.lake)
     assert "48.2082" not in text
     assert "10:37" not in text
-    batch = replay_quarantine(shop.lake)
+    batch = payload_rows(shop.lake.read("quarantine")["payload"].to_pylist())
     assert set(batch["occurred_at"].to_pylist()) == {"2024-02-01T10:00:00Z"}
     assert set(batch["lon"].to_pylist()) == {"xxxx"}
     assert set(batch["lat"].to_pylist()) == {None}

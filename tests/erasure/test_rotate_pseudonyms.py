@@ -117,7 +117,7 @@ def assert_rotated(root: Path) -> None:
         labelled["event_id"][0].as_py(): True,
         "key:1": False,
     }
-    old_ann = keys.up_to(1).pseudonym("ann").encode()
+    old_ann = PseudonymKeys.of([OLD.encode()]).pseudonym("ann").encode()
     files = [path for path in (root / "data").rglob("*") if path.is_file()]
     assert not [path for path in files if old_ann in path.read_bytes()]
 

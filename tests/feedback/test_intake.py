@@ -15,7 +15,7 @@ from chronotope.feedback import intake
 from chronotope.feedback.config import FeedbackConfig
 from chronotope.feedback.intake import Intake, IntakeReport, run_intake
 from chronotope.feedback.watermark import Watermark, read_watermark
-from chronotope.ingestion import replay_quarantine
+from chronotope.ingestion import payload_rows
 from chronotope.lake import Lake
 from chronotope.lake.interaction_log import Interaction, InteractionLog
 from chronotope.runtime.workspace import Workspace
@@ -210,5 +210,5 @@ def test_control_characters_and_half_characters_reach_the_quarantine_and_come_ba
     cafe.drop("a.jsonl", [json.dumps(event(name, 1, value="\x1b[2Jmuch")) for name in odd])
     found = cafe.take()
     assert (found.n_new, found.n_quarantined) == (0, len(odd))
-    users = replay_quarantine(cafe.lake).column("user_id").to_pylist()
+    users = payload_rows(cafe.lake.read("quarantine")["payload"].to_pylist())["user_id"].to_pylist()
     assert users == [name.encode("utf-8", "surrogatepass") for name in odd]  # nothing is replaced

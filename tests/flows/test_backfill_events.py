@@ -183,7 +183,7 @@ def test_the_command_plans_and_refuses_clearly(root: Path) -> None:
     wrong = CliRunner().invoke(app, [*words, *told, "--chunk", "a week"])
     assert (wrong.exit_code, "such as 12h, 7d or 4w" in said(wrong.stderr)) == (1, True)
     back = CliRunner().invoke(app, [*words, "--from", "2020-10-11", "--to", "2020-09-20"])
-    assert (back.exit_code, "end must be later than start" in said(back.stderr)) == (1, True)
+    assert (back.exit_code, "must be later than the start" in said(back.stderr)) == (1, True)
 
 
 def said(text: str) -> str:

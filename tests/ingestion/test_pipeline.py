@@ -17,7 +17,7 @@ from chronotope.contracts.schemas import EVENTS
 from chronotope.contracts.validation_result import FailedExpectation, Severity, ValidationResult
 from chronotope.datasets.normalise import normalise
 from chronotope.datasets.spec import DatasetSpec
-from chronotope.ingestion import IngestBatch, IngestReport, ingest, replay_quarantine
+from chronotope.ingestion import IngestBatch, IngestReport, ingest, payload_rows
 from chronotope.lake import Lake
 
 REFUSED = pa.schema([("row", pa.int64()), ("reasons", pa.list_(pa.string()))])
@@ -117,10 +117,15 @@ def test_a_lost_row_is_noticed(tmp_path: Path) -> None:
         ingest([lost], row_check=check, lake=Lake(tmp_path), run_id="r", source="s")
 
 
+def refused_rows(folder: Path, run_id: str = "r") -> pa.Table:
+    rows = Lake(folder).read("quarantine").to_pylist()
+    return payload_rows([row["payload"] for row in rows if row["run_id"] == run_id])
+
+
 def test_refused_rows_come_back_as_they_were_read(tmp_path: Path) -> None:
     deliver(tmp_path, "ax!")
     deliver(tmp_path, "x", run_id="other")
-    raw = replay_quarantine(Lake(tmp_path), "r").sort_by("n")
+    raw = refused_rows(tmp_path).sort_by("n")
     assert raw.to_pylist() == [{"kind": "x", "n": 1}, {"kind": "!", "n": 2}]
 
 
@@ -150,7 +155,7 @@ def test_refused_lines_count_as_read_and_quarantined(tmp_path: Path) -> None:
 def test_refused_lines_are_replayed_as_rows_without_values(tmp_path: Path) -> None:
     lines_alone = replace(batch("a"), refused_lines=refused_lines(4))
     ingest([lines_alone], row_check=check, lake=Lake(tmp_path), run_id="r", source="s")
-    raw = replay_quarantine(Lake(tmp_path), "r")
+    raw = refused_rows(tmp_path)
     (row,) = raw.to_pylist()
     assert (row["source_line"], row["source_text"], row["user_id"]) == (4, "Total,4", None)
     spec = DatasetSpec.model_validate(

@@ -46,7 +46,7 @@ def test_days_begin_at_midnight_utc() -> None:
 @pytest.mark.parametrize(
     ("told", "why"),
     [
-        ({"end": date(2024, 1, 1)}, "later than start"),
+        ({"end": date(2024, 1, 1)}, "must be later than the start"),
         ({"end": date(2034, 1, 1), "chunk_h": 1}, "more than 2,000 chunks"),
         ({"end": date(2024, 2, 1), "version": "champion"}, "pattern"),
     ],

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from chronotope.report.model_card import render_card
 from chronotope.report.page import render_report
-from chronotope.report.report_data import AttackRow, Estimate, ReportData
+from chronotope.report.report_data import AttackRow, Estimate, FederationRow, ReportData
 
 
 def data(*attacks: AttackRow) -> ReportData:
@@ -32,3 +32,20 @@ def test_attacks_are_shown_with_interval_and_number_of_users() -> None:
 def test_without_an_audit_nothing_is_claimed() -> None:
     assert "Trust" not in render_report(data())
     assert "Membership" not in render_card(data())
+
+
+def test_rounds_of_a_federation_are_shown_with_who_did_not_answer() -> None:
+    rows = [
+        FederationRow(name="train round 0", n_answers=3, failures="1 x <late>", later_loss=7.2007,
+                      mb_per_client=0.39),
+        FederationRow(name="later round 0", n_answers=4, failures="", later_loss=None,
+                      mb_per_client=0.39),
+    ]  # fmt: skip
+    text = "Federated: 4 clients, <FedAvg>."
+    shown = data().model_copy(update={"federation": text, "federation_rounds": tuple(rows)})
+    page = render_report(shown)
+    assert all(
+        part in page for part in ("4 clients, &lt;FedAvg&gt;.", "7.2007", "1 x &lt;late&gt;")
+    )
+    assert "&amp;" not in page
+    assert "Federated" not in render_report(data())

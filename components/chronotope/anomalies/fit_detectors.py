@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from chronotope.anomalies.behaviour_features import EventLabels, FeatureTable
 from chronotope.anomalies.config import DetectorConfig, DetectorName, TreesConfig
@@ -173,6 +172,8 @@ class SupervisedDetector:
                 else f"{int(labels.is_labelled.sum())} of one",
                 way_out="Post labels with POST /labels, or choose an unsupervised detector",
             )
+        from sklearn.ensemble import HistGradientBoostingClassifier  # takes a second to import
+
         boosted_trees = HistGradientBoostingClassifier(
             max_iter=self.config.n_trees,
             learning_rate=self.config.learning_rate,

@@ -266,14 +266,14 @@ def _state_database(root: Path) -> Iterator[DoctorCheck]:
     try:
         database_url = state_url()
         if database_url:
+            from chronotope.audit import plan_trail_migration
             from chronotope.runtime.state import state_exists
             from chronotope.runtime.state.migration import plan_migration
 
             state_exists(Workspace(root).mlruns / "promotions.db")
             yield DoctorCheck("store state", True, mask_password(database_url))
-            pending = [
-                store for store in plan_migration(root) if store.n_rows and not store.is_migrated
-            ]
+            stores = [*plan_migration(root), *plan_trail_migration(root)]
+            pending = [store for store in stores if store.n_rows and not store.is_migrated]
             if pending:
                 file_list = ", ".join(f"{store.name} ({store.n_rows:,} rows)" for store in pending)
                 advice = "Stop the services, and run `chronotope migrate-state`"

@@ -26,6 +26,9 @@ def embed(
     ] = Path(),
     refit: Annotated[bool, typer.Option(help="Fit the encoders of the catalogue again")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Encode nothing; count the items that would be encoded")
+    ] = False,
 ) -> None:
     """Encode the content of the items in the lake; only new and changed items are encoded.
 
@@ -34,15 +37,23 @@ def embed(
     with run_command(f"Encoding the items of {dataset}") as terminal, ExitStack() as exit_stack:
         from chronotope.datasets.loading import load_spec
 
-        load_spec(dataset, data_dir=data)  # reports an invalid YAML before a server starts
-        exit_stack.enter_context(flow_server(root, "flows.embed_items", validates=False))
-        from flows.embed_items import EmbedSettings, embed_items
+        dataset_spec = load_spec(dataset, data_dir=data)  # an error before a server starts
+        if dry_run:
+            from chronotope.content.embed_catalogue import embed_catalogue
+            from chronotope.runtime.workspace import Workspace
 
-        summary = embed_items(dataset, EmbedSettings(root=root, data_dir=data, refit=refit))
+            summary = embed_catalogue(dataset_spec, Workspace(root), refit=refit, dry_run=True)
+        else:
+            exit_stack.enter_context(flow_server(root, "flows.embed_items", validates=False))
+            from flows.embed_items import EmbedSettings, embed_items
+
+            summary = embed_items(dataset, EmbedSettings(root=root, data_dir=data, refit=refit))
     if as_json:
-        print_json(summary.model_dump(mode="json"))
-    else:
-        show_embeddings(terminal, summary)
+        print_json(summary.model_dump(mode="json") | {"dry_run": dry_run})
+        return
+    show_embeddings(terminal, summary)
+    if dry_run:
+        terminal.print("Nothing was encoded (dry run)")
 
 
 def show_embeddings(terminal: TerminalConsole, summary: "EmbeddingSummary") -> None:

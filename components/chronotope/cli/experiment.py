@@ -12,6 +12,7 @@ import typer
 from rich.table import Column, Table
 
 from chronotope.cli.output.console import print_json, run_command
+from chronotope.cli.output.count_text import count_text
 from chronotope.cli.output.terminal import TerminalConsole
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def _arms(experiment_report: "ExperimentReport") -> Table:
         hits_per_list, uplift = arm_result.rate, arm_result.uplift
         fell_back = [f"{arm_result.n_fell_back:,} fell back"] if arm_result.n_fell_back else []
         count_texts = (
-            f"{arm_result.n_users:,} users",
+            count_text(arm_result.n_users, "user"),
             f"{arm_result.n_lists:,} lists",
             f"{arm_result.n_hits:,} hits",
         )
@@ -216,8 +217,8 @@ def _shadows(experiment_report: "ExperimentReport") -> Table:
             shadow_result.name,
             "\n".join(shadow_result.versions),
             f"{shadow_result.n_lists:,}",
-            f"{shadow_result.overlap:.1%}",
-            f"{shadow_result.same_first:.1%}",
+            f"{100 * shadow_result.overlap:.1f} %",
+            f"{100 * shadow_result.same_first:.1f} %",
             f"{shadow_result.hits:.4f}",
             f"{shadow_result.hits_shown:.4f}",
             _two_lines(difference.estimate, difference.low, difference.high, "+")
@@ -253,11 +254,11 @@ def _policies(experiment_report: "ExperimentReport") -> Table:
             f"effective n {policy_estimates.effective_n:,.0f}",
             f"mean {policy_estimates.mean_weight:.2f}",
             f"maximum {policy_estimates.max_weight:.4g}",
-            f"clipped {policy_estimates.clipped:.1%}",
+            f"clipped {100 * policy_estimates.clipped:.1f} %",
         )
         count_texts = (
             f"{policy_estimates.n_lists:,} lists",
-            f"{policy_estimates.n_users:,} users",
+            count_text(policy_estimates.n_users, "user"),
             *known_text,
         )
         table.add_row(

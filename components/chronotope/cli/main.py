@@ -22,9 +22,11 @@ from chronotope.cli.erasure.opt_out import opt_out
 from chronotope.cli.experiment import experiment
 from chronotope.cli.explanations.explain import explain
 from chronotope.cli.federated.federate import federate
+from chronotope.cli.federated.federate_client import federate_client
 from chronotope.cli.feedback import feedback
 from chronotope.cli.ingest import ingest
 from chronotope.cli.init import init
+from chronotope.cli.lakes.compact import compact
 from chronotope.cli.lakes.migrate_state import migrate_state
 from chronotope.cli.lakes.rebucket import rebucket
 from chronotope.cli.monitor import monitor
@@ -32,6 +34,7 @@ from chronotope.cli.output.error_report import DEBUG, ReportingCommand, Reportin
 from chronotope.cli.pretraining.pretrain import pretrain
 from chronotope.cli.privacy.group import pseudonyms
 from chronotope.cli.privacy.retain import retain
+from chronotope.cli.quarantine.group import quarantine
 from chronotope.cli.recommend import recommend
 from chronotope.cli.report import report
 from chronotope.cli.score import score
@@ -53,12 +56,14 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     init,
     ingest,
     rebucket,
+    compact,
     migrate_state,
     embed,
     classify,
     train,
     pretrain,
     federate,
+    federate_client,
     feedback,
     compress,
     monitor,
@@ -85,6 +90,7 @@ for _command in _COMMANDS:
 app.add_typer(anomalies, name="anomalies")
 app.add_typer(audit, name="audit")
 app.add_typer(pseudonyms, name="pseudonyms")
+app.add_typer(quarantine, name="quarantine")
 
 
 def _show_version(is_requested: bool) -> None:

@@ -89,9 +89,9 @@ def _show(terminal: TerminalConsole, monitoring_result: "MonitoringResult") -> N
     if drift_report is None:
         terminal.print("Verdict: not enough history\n- the lake contains no events")
         return
-    check_table = Table(
-        "part", "subject", "statistic", "current", "usual", "threshold", "p", "verdict"
-    )
+    check_table = Table()
+    for column in ("part", "subject", "statistic", "current", "usual", "threshold", "p", "verdict"):
+        check_table.add_column(column, overflow="fold")  # a narrow terminal cuts nothing
     for drift_check in drift_report.checks:
         check_numbers = (
             drift_check.value,

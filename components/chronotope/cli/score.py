@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from chronotope.cli.flow_server import flow_server
 from chronotope.cli.output.console import ProgressBar, print_json, run_with_progress
+from chronotope.cli.output.count_text import count_text
 from chronotope.cli.output.terminal import TerminalConsole
 from chronotope.cli.recommend import parse_moment
 from chronotope.contracts.errors import ConfigError
@@ -128,7 +129,8 @@ def _show(terminal: TerminalConsole, scoring_result: "ScoringResult", *, dry_run
     verb = "would be scored" if dry_run else "scored"
     moment = scoring_result.scored_at.astimezone(UTC)
     lines = [
-        f"{scoring_result.n_scored:,} users {verb} by version {scoring_result.model_version} "
+        f"{count_text(scoring_result.n_scored, 'user')} {verb} by version "
+        f"{scoring_result.model_version} "
         f"as of {moment:%Y-%m-%d %H:%M:%S} UTC"
     ]
     counts = (

@@ -163,6 +163,8 @@ def process_environment(
     return {
         "PREFECT_HOME": str(root / "data" / "prefect"),
         "OMP_WAIT_POLICY": "PASSIVE",
+        # a run that a user starts in the UI begins within two seconds, not ten
+        "PREFECT_RUNNER_POLL_FREQUENCY": "2",
         **inherited_env,
         "PREFECT_API_URL": f"http://{HOST}:{port_by_process[PREFECT]}/api",
         "PREFECT_UI_URL": f"http://{HOST}:{port_by_process[PREFECT]}",

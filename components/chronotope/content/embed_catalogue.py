@@ -8,7 +8,7 @@ from chronotope.runtime.workspace import Workspace
 
 
 def embed_catalogue(
-    dataset_spec: DatasetSpec, workspace: Workspace, *, refit: bool = False
+    dataset_spec: DatasetSpec, workspace: Workspace, *, refit: bool = False, dry_run: bool = False
 ) -> EmbeddingSummary:
     """Encode and summarise the new and changed items of a dataset's lake.
 
@@ -16,19 +16,21 @@ def embed_catalogue(
         dataset_spec: The dataset; ``items.content`` says what to encode.
         workspace: Folders of the project.
         refit: Whether to fit the text encoder of the catalogue again.
+        dry_run: Whether to count the items only, as ``n_encoded``, without summaries.
 
     Raises:
         ConfigError: An encoder does not exist, or the key of the summary endpoint is not set.
         ArtifactError: The weights of an encoder are not the expected ones.
         StoreError: The lake cannot be read or written.
     """
+    from chronotope.content.count_changes import count_changes
     from chronotope.content.embed_items import embed_modality  # takes a second to import
     from chronotope.content.summaries.summarise_items import summarise_items
 
     content = dataset_spec.items.content if dataset_spec.items else None
     item_lake = Lake(workspace.lake(dataset_spec.name))
     reports = [
-        embed_modality(
+        (count_changes if dry_run else embed_modality)(
             Modality(name),
             modality_content,
             item_lake,
@@ -38,7 +40,8 @@ def embed_catalogue(
         )
         for name, modality_content in (content.modalities if content else {}).items()
     ]
-    summaries = summarise_items(item_lake, content.summary) if content and content.summary else None
+    summary_spec = content.summary if content and not dry_run else None
+    summaries = summarise_items(item_lake, summary_spec) if summary_spec else None
     return EmbeddingSummary(
         dataset=dataset_spec.name, modalities=tuple(reports), summaries=summaries
     )

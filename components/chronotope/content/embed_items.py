@@ -126,7 +126,7 @@ def embed_modality(
 def _encode_catalogue(
     item_lake: Lake, reader: InputReader, item_encoder: Encoder
 ) -> ModalityReport:
-    known_rows = _known_rows(item_lake, item_encoder)
+    known_rows = known_inputs(item_lake, item_encoder)
     encode_totals, pending_rows = _Totals(), _PendingRows(item_lake)
     for row_batch in item_batches(item_lake, reader.columns):
         started_s = time.perf_counter()
@@ -261,8 +261,13 @@ def _row_key(item_id: str, modality: Modality, encoder_identity: str) -> str:
     return hashlib.blake2b(item_content, digest_size=16).hexdigest()
 
 
-def _known_rows(item_lake: Lake, item_encoder: Encoder) -> dict[str, tuple[str, str | None]]:
-    """Input digest of each item that this encoder has seen, and why it has no vector."""
+def known_inputs(item_lake: Lake, item_encoder: Encoder) -> dict[str, tuple[str, str | None]]:
+    """Input digest of each item that an encoder has seen, and why it has no vector.
+
+    Args:
+        item_lake: Lake of the dataset.
+        item_encoder: The encoder.
+    """
     if not item_lake.exists("item_embeddings"):
         return {}
     is_current = text_equals(t.ENCODER, encoder_id(item_encoder)) & text_equals(

@@ -96,22 +96,43 @@ def fitted_encoder(
         NotEnoughData: The contents have nothing in common.
         ArtifactError: The stored state is damaged.
     """
-    stored_row = None if refit else _latest_row(item_lake, kind.modality, kind.name)
-    n_items = item_lake.dataset("items").count_rows()
-    if (
-        stored_row is not None
-        and stored_row[t.CONFIG] == kind.config
-        and n_items <= _GROWTH * int(str(stored_row[t.N_TEXTS]))
-    ):
-        encoder_state = stored_row[t.STATE]
-        encoder = kind.from_bytes(encoder_state if isinstance(encoder_state, bytes) else b"")
-        n_fitted = int(str(stored_row[t.N_TEXTS]))
+    stored_row = None if refit else _current_row(item_lake, kind)
+    if stored_row is not None:
+        encoder, n_fitted = _read_encoder(stored_row, kind), int(str(stored_row[t.N_TEXTS]))
     else:
         # the order of rows in the lake is not fixed
         encoder = kind.fit([reader.decode(raw) for raw in sorted(_contents(item_lake, reader))])
-        n_fitted = n_items
+        n_fitted = item_lake.dataset("items").count_rows()
     record_encoder(item_lake, encoder, kind.config, n_fitted)
     return encoder
+
+
+def current_encoder(item_lake: Lake, kind: FittedKind) -> FittedEncoder | None:
+    """Encoder that ``fitted_encoder`` would take from the lake; None if it would fit one.
+
+    Args:
+        item_lake: Lake of the dataset.
+        kind: How the encoder is fitted.
+
+    Raises:
+        ArtifactError: The stored state is damaged.
+    """
+    stored_row = _current_row(item_lake, kind)
+    return None if stored_row is None else _read_encoder(stored_row, kind)
+
+
+def _current_row(item_lake: Lake, kind: FittedKind) -> dict[str, object] | None:
+    """Stored row of the encoder; None if its configuration is another, or the catalogue doubled."""
+    stored_row = _latest_row(item_lake, kind.modality, kind.name)
+    if stored_row is None or stored_row[t.CONFIG] != kind.config:
+        return None
+    n_items = item_lake.dataset("items").count_rows()
+    return stored_row if n_items <= _GROWTH * int(str(stored_row[t.N_TEXTS])) else None
+
+
+def _read_encoder(stored_row: dict[str, object], kind: FittedKind) -> FittedEncoder:
+    encoder_state = stored_row[t.STATE]
+    return kind.from_bytes(encoder_state if isinstance(encoder_state, bytes) else b"")
 
 
 def record_encoder(

@@ -72,12 +72,6 @@ class IdMap:
         """All ids by index, as a list: reading an Arrow array costs twenty times as much."""
         return [None, *self.ids.to_pylist()]
 
-    def extended(self, values: Sequence[str] | pa.Array | pa.ChunkedArray) -> "IdMap":
-        """A map with the same indices, and new ids appended in lexicographic order."""
-        distinct_ids = pc.unique(_as_strings(values)).drop_null()
-        new_ids = distinct_ids.filter(pc.invert(pc.is_in(distinct_ids, value_set=self.ids)))
-        return IdMap(pa.concat_arrays([self.ids, new_ids.take(pc.sort_indices(new_ids))]))
-
 
 def event_ids(identity_columns: Sequence[pa.Array | pa.ChunkedArray]) -> pa.StringArray:
     """Event id of each row: a hash of its identifying columns, 32 hexadecimal digits.

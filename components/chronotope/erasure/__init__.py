@@ -1,6 +1,6 @@
 """Erasure of users: from every store of an installation, with a certificate of what was done."""
 
-from chronotope.erasure.certificate import Certificate, StoreErasure
+from chronotope.erasure.certificate import Certificate, StoreErasure, read_certificates
 from chronotope.erasure.forget_users import count_lake_rows, forget_users, users_without_rows
 
 __all__ = [
@@ -8,5 +8,6 @@ __all__ = [
     "StoreErasure",
     "count_lake_rows",
     "forget_users",
+    "read_certificates",
     "users_without_rows",
 ]

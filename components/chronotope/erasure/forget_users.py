@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chronotope.audit import AuditTrail
 from chronotope.contracts.errors import ConfigError
-from chronotope.erasure.certificate import Certificate, StoreErasure
+from chronotope.erasure.certificate import Certificate, StoreErasure, write_certificate
 from chronotope.erasure.derived_files import (
     remove_derived_files,
     remove_files_that_name,
@@ -29,7 +29,6 @@ from chronotope.lake.privacy import StoredUsers, UserList, add_to_user_list, rea
 from chronotope.lake.table_schemas import ERASED_USERS
 from chronotope.registry.champion import has_registry, open_registry
 from chronotope.runtime.dataset_lock import dataset_lock
-from chronotope.runtime.durable_files import write_json
 from chronotope.runtime.private_files import private_folder
 from chronotope.runtime.workspace import Workspace
 
@@ -118,7 +117,7 @@ def forget_users(root: Path, dataset: str, user_ids: Sequence[str]) -> Certifica
             path=str(path.relative_to(root)),
         )
         private_folder(path.parent)
-        write_json(path, certificate.model_dump(mode="json"))
+        write_certificate(root, certificate)
         AuditTrail(workspace.audit()).append(
             "forget",
             dataset,

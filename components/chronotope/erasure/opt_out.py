@@ -7,6 +7,7 @@ from pathlib import Path
 from chronotope.audit import AuditTrail
 from chronotope.contracts.errors import ConfigError
 from chronotope.datasets.spec import DatasetSpec
+from chronotope.datasets.values.users_file import read_users_file
 from chronotope.lake import Lake
 from chronotope.lake.privacy import (
     add_to_user_list,
@@ -16,10 +17,7 @@ from chronotope.lake.privacy import (
 from chronotope.lake.table_schemas import OPTED_OUT_USERS
 from chronotope.runtime.allowed_paths import require_allowed_path
 from chronotope.runtime.dataset_lock import dataset_lock
-from chronotope.runtime.regular_files import read_bounded
 from chronotope.runtime.workspace import Workspace
-
-_MAX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +96,9 @@ def read_opt_out_file(lake: Lake, dataset_spec: DatasetSpec) -> int:
     if file_name is None:
         return 0
     file_path = require_allowed_path(dataset_spec.data_dir / file_name)
-    try:
-        file_text = read_bounded(file_path, _MAX_BYTES).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            "The opt-out file cannot be read",
-            received=f"{file_path}: {error}",
-            way_out="Write a UTF-8 text file with one id a line, or remove privacy.opt_out_file",
-        ) from error
+    user_ids = read_users_file(file_path, may_be_empty=True).user_ids
     stored_users = read_stored_users(lake, dataset_spec.name)
-    lines = (line.removesuffix("\r") for line in file_text.split("\n"))
-    stored_ids = dict.fromkeys(stored_users.stored_id(line) for line in lines if line)
+    stored_ids = dict.fromkeys(map(stored_users.stored_id, user_ids))
     new_ids = [user_id for user_id in stored_ids if not stored_users.is_opted_out(user_id)]
     if new_ids:
         add_to_user_list(lake, OPTED_OUT_USERS, new_ids)

@@ -21,7 +21,13 @@ from chronotope.lake.erase_rows import count_before, delete_before, forget_versi
 from chronotope.lake.privacy import read_privacy
 from chronotope.runtime.dataset_lock import dataset_lock
 from chronotope.runtime.private_files import private_folder
-from chronotope.runtime.state import StateConnection, purging_deletes
+from chronotope.runtime.state import (
+    StateConnection,
+    delete_document,
+    purging_deletes,
+    read_document,
+    write_document,
+)
 from chronotope.runtime.workspace import Workspace
 
 MAX_DERIVED_DAYS: Final = 30.0
@@ -107,15 +113,13 @@ def _expire_tables(
 ) -> Iterator[StoreErasure]:
     """Rows of the lake; earlier versions are given up only where rows were removed."""
     pending_path = workspace.erasures(dataset) / "retention.pending"
-    pending_tables: set[str] = (
-        set(json.loads(pending_path.read_text())) if pending_path.is_file() else set()
-    )
+    pending_tables: set[str] = set(json.loads(read_document(pending_path) or "[]"))
     for table_name, time_column in _TIME_COLUMNS.items():
         n_rows = count_before(lake, table_name, time_column, before)
         if not dry_run and (n_rows or table_name in pending_tables):
             pending_tables.add(table_name)
             private_folder(pending_path.parent)
-            pending_path.write_text(json.dumps(sorted(pending_tables)))
+            write_document(pending_path, json.dumps(sorted(pending_tables)))
             delete_before(lake, table_name, time_column, before)
             forget_versions(lake, table_name)
         yield StoreErasure(
@@ -125,7 +129,7 @@ def _expire_tables(
             note="Files of earlier versions are removed, too" if n_rows else "",
         )
     if not dry_run:
-        pending_path.unlink(missing_ok=True)
+        delete_document(pending_path)
 
 
 def _expire_logs(

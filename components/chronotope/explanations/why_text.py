@@ -12,6 +12,9 @@ _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _NAMED: Final = 2
 """Events that the text names; the others stand in the list of events."""
 
+_NOTICEABLE: Final = 0.1
+"""Share of its probability that an item loses without an event that it is shown because of."""
+
 
 def why_text(
     explanation: Explanation, history: UserHistory, vocabulary: Vocabulary, reason: str
@@ -28,13 +31,42 @@ def why_text(
         return f"There is no history of yours. This item is {reason}."
     if not explanation.events:
         return f"Your history hardly changes the place of this item: {reason}."
-    positions = [event.position for event in explanation.events]
-    text = f"Mostly because of {_event_names(positions, history, vocabulary)}."
-    return " ".join([text, *_without(explanation, history, vocabulary)])
+    needed_positions = _needed_positions(explanation)
+    positions = needed_positions or [event.position for event in explanation.events]
+    place = ordinal(explanation.rank)
+    names = _event_names(positions, history, vocabulary)
+    if needed_positions:
+        sentences = [f"Mostly because of {names}."]
+    elif len(positions) == 1:
+        sentences = [f"{names} is in favour of it, but it would be {place} without this event too."]
+    else:
+        sentences = [
+            f"Several events are in favour of it: {names}. "
+            f"Without any one of them it would still be {place}."
+        ]
+    return " ".join([*sentences, *_without(explanation, positions, history, vocabulary)])
 
 
-def _without(explanation: Explanation, history: UserHistory, vocabulary: Vocabulary) -> list[str]:
-    """Sentence of the counterfactual, if there is one."""
+def _needed_positions(explanation: Explanation) -> list[int]:
+    """Events each of which alone moves the item: by a rank, or by a tenth of its probability.
+
+    Effects also count what an event says alone, which other events may say as well.
+    """
+    return [
+        event.position
+        for event in explanation.events
+        if event.rank_without > explanation.rank
+        or event.probability_without < (1 - _NOTICEABLE) * explanation.probability
+    ]
+
+
+def _without(
+    explanation: Explanation,
+    named_positions: list[int],
+    history: UserHistory,
+    vocabulary: Vocabulary,
+) -> list[str]:
+    """Sentence of the counterfactual, if there is one; events that stand before it stay unnamed."""
     counterfactual = explanation.counterfactual
     if counterfactual is None:
         return []
@@ -45,7 +77,7 @@ def _without(explanation: Explanation, history: UserHistory, vocabulary: Vocabul
     events = "this event" if n_events == 1 else f"these {n_events} events"
     consequence = f"Without {events} it would be {rank} instead of {ordinal(explanation.rank)}"
     positions = counterfactual.position.tolist()
-    if set(positions) == {event.position for event in explanation.events}:
+    if set(positions) == set(named_positions):
         return [f"{consequence}."]
     return [f"{consequence}: {_event_names(positions, history, vocabulary)}."]
 

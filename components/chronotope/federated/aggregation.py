@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -48,6 +48,21 @@ class Answers:
     survivors: tuple[int, ...] = ()
     failures: dict[int, str] = field(default_factory=dict)
     n_bytes: int = 0
+
+
+class OrderAggregation(Protocol):
+    """Who asks the clients for the coordinator.
+
+    Attributes:
+        federation_spec: The federation; the coordinator replaces it when it has decided the model.
+        excluded: Clients that are asked no more.
+    """
+
+    federation_spec: FederationSpec
+    excluded: set[int]
+
+    def ask(self, client_order: Order) -> Answers:
+        """Answers of the clients to an order; raises ``EngineError`` if too few answer."""
 
 
 class Aggregator:

@@ -18,8 +18,8 @@ from chronotope.contracts.event_log import Catalog, Float64
 from chronotope.federated.aggregation import (
     IMPLAUSIBLE,
     AggregatedUpdate,
-    Aggregator,
     Answers,
+    OrderAggregation,
     aggregated_update,
     summed_counts,
 )
@@ -95,7 +95,7 @@ class Coordinator:
         self,
         federation_spec: FederationSpec,
         catalog: Catalog,
-        aggregator: Aggregator,
+        aggregator: OrderAggregation,
         on_round: Callable[[RoundRecord], None] | None = None,
     ) -> None:
         """Store references.

@@ -5,8 +5,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from sklearn.cluster import KMeans
-from sklearn.decomposition import TruncatedSVD
 
 from chronotope.contracts.errors import ConfigError, NotEnoughData
 from chronotope.contracts.event_log import Catalog, EventLog, Float64, Int64
@@ -52,6 +50,8 @@ def split_users(
             if split_kind == "place"
             else _tastes(log, users, seed)
         )
+        from sklearn.cluster import KMeans  # takes a second to import
+
         client_of_user[users] = KMeans(n_clients, random_state=seed, n_init=1).fit_predict(points)
     else:
         return balanced_groups(_levels(catalog, split_kind), users, n_clients, seed)
@@ -116,6 +116,8 @@ def _mean_places(log: EventLog, catalog: Catalog, users: npt.NDArray[np.integer]
 
 def _tastes(log: EventLog, users: npt.NDArray[np.integer], seed: int) -> Float64:
     """Direction of each user's items in a few factors, shape (n_users, n_factors)."""
+    from sklearn.decomposition import TruncatedSVD  # takes a second to import
+
     row_idx = np.searchsorted(users, log.user_idx[log.user_idx > 0])
     item_idx = log.item_idx[log.user_idx > 0]
     has_item = sparse.csr_matrix((np.ones(len(row_idx)), (row_idx, item_idx)))

@@ -1,7 +1,8 @@
-"""JSON payloads of quarantined rows, and their conversion back to rows for a replay."""
+"""JSON payloads of quarantined rows, and their conversion back to rows."""
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -10,7 +11,6 @@ from chronotope.contracts import columns as c
 from chronotope.contracts.strict_json import JsonObject
 from chronotope.contracts.text_arrays import shown_bytes, text_array
 from chronotope.datasets.values.id_texts import id_texts
-from chronotope.lake import Lake
 
 _VALUE_COLUMNS: Final = (c.USER_ID, c.ITEM_ID, c.OCCURRED_AT)
 
@@ -27,25 +27,16 @@ def to_payloads(raw_rows: pa.Table) -> pa.Array:
     )
 
 
-def replay_quarantine(lake: Lake, run_id: str | None = None) -> pa.Table:
-    """Quarantined rows as they were read, to be normalised and ingested again.
+def payload_rows(payloads: Sequence[str]) -> pa.Table:
+    """Quarantined rows as they were read, to be normalised again.
 
-    A refused line of a text file is a row without values, so that it is quarantined again with its
+    A refused line of a text file is a row without values, so that it is refused again with its
     text; to read it, correct the YAML and ingest the file again.
 
-    After they have been ingested under a new run, ``lake.release_quarantine`` deletes the old
-    rows.
-
     Args:
-        lake: Lake that holds the quarantine.
-        run_id: Run whose rows are returned; None returns those of all runs.
+        payloads: Texts of the column ``payload``.
     """
-    quarantine_rows = lake.read("quarantine", columns=[c.RUN_ID, c.PAYLOAD])
-    raw_rows = [
-        json.loads(quarantine_row[c.PAYLOAD])
-        for quarantine_row in quarantine_rows.to_pylist()
-        if run_id is None or quarantine_row[c.RUN_ID] == run_id
-    ]
+    raw_rows = [json.loads(payload) for payload in payloads]
     column_names = list(
         dict.fromkeys(column_name for raw_row in raw_rows for column_name in raw_row)
     )

@@ -64,9 +64,12 @@ class BacktestConfig(BaseModel):
     @model_validator(mode="after")
     def _check_period(self) -> Self:
         if self.end <= self.start:
-            raise ValueError("end must be later than start")
+            raise ValueError(f"the end, {self.end}, must be later than the start, {self.start}")
         if (self.end - self.start) / timedelta(hours=self.chunk_h) > MAX_CHUNKS:
-            raise ValueError(f"that is more than {MAX_CHUNKS:,} chunks: choose longer ones")
+            raise ValueError(
+                f"{self.start} to {self.end} in chunks of {self.chunk_h:g} hours are more than "
+                f"{MAX_CHUNKS:,} chunks: choose longer ones"
+            )
         return self
 
 

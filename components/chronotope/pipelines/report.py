@@ -21,7 +21,7 @@ from chronotope.features.snapshot import load_features
 from chronotope.lake import Lake
 from chronotope.metrics import BASKET_METRICS
 from chronotope.pipelines.evaluate_holdout import MAP_POINTS_FILE
-from chronotope.pipelines.federated.summary import federation_text
+from chronotope.pipelines.federated.summary import federation_rows, federation_text
 from chronotope.pipelines.holdout import CHALLENGER
 from chronotope.pipelines.responsibility.card_text import card_text
 from chronotope.pipelines.responsibility.data_facts import data_facts
@@ -166,6 +166,8 @@ def _report_data(
         groups=group_rows(trust.fairness),
         min_group_users=settings.min_group_users,
         exposure=exposure_rows(trust.fairness),
+        federation=federation_text(run_dir),
+        federation_rounds=federation_rows(run_dir),
         labels=_label_rows(item_lake),
         summaries=_summary_rows(item_lake),
     )

@@ -54,14 +54,6 @@ class PseudonymKeys:
             tuple(hmac.new(key, _FINGERPRINT_OF, hashlib.sha256).hexdigest()[:8] for key in keys),
         )
 
-    def up_to(self, n_keys: int) -> "PseudonymKeys":
-        """The oldest keys alone.
-
-        Args:
-            n_keys: Their number.
-        """
-        return PseudonymKeys(self.keys[:n_keys], self.fingerprints[:n_keys])
-
     def pseudonym(self, user_id: str) -> str:
         """Pseudonym of a user by the newest key.
 

@@ -221,6 +221,18 @@ class GroupRow(_Frozen):
     overconfidence: Estimate = Field(description="Probability of the first item minus its hits")
 
 
+class FederationRow(_Frozen):
+    """One round of a federated training."""
+
+    name: str
+    n_answers: int = Field(ge=0, description="Clients whose answers count")
+    failures: str = Field(description="Clients without an answer, by reason")
+    later_loss: float | None = Field(
+        description="Loss of the round's start on the clients' later targets, nats"
+    )
+    mb_per_client: float = Field(ge=0, description="Answer of a client, 2^20 bytes")
+
+
 class ExposureRow(_Frozen):
     """Exposure of the items in lists of ten; absent intervals are not shown."""
 
@@ -265,6 +277,8 @@ class ReportData(_Frozen):
     groups: tuple[GroupRow, ...] = ()
     min_group_users: int = Field(default=1, ge=1, description="Smaller groups are left out")
     exposure: tuple[ExposureRow, ...] = ()
+    federation: str = Field(default="", description="Clients and aggregation in words")
+    federation_rounds: tuple[FederationRow, ...] = ()
     labels: tuple[LabelRow, ...] = ()
     summaries: tuple[SummaryRow, ...] = ()
 

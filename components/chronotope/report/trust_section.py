@@ -9,9 +9,36 @@ from chronotope.report.report_data import ReportData
 def trust_section(report_data: ReportData) -> str:
     """Tables of what was measured; nothing where nothing was."""
     tables = "".join(
-        (_group_table(report_data), _exposure_table(report_data), _membership_table(report_data))
+        (
+            _federation_table(report_data),
+            _group_table(report_data),
+            _exposure_table(report_data),
+            _membership_table(report_data),
+        )
     )
     return section("Trust", tables) if tables else ""
+
+
+def _federation_table(report_data: ReportData) -> str:
+    rows: list[Row] = [
+        (
+            [
+                html_text(row.name),
+                str(row.n_answers),
+                html_text(row.failures),
+                "" if row.later_loss is None else format_number(row.later_loss, 4),
+                format_number(row.mb_per_client, 3),
+            ],
+            False,
+        )
+        for row in report_data.federation_rounds
+    ]
+    caption = (
+        f"{report_data.federation} Later loss: of the parameters at the start of the round, on the "
+        "clients' later targets, nats."
+    )
+    header = ["Round", "Answers", "Without an answer", "Later loss", "MB a client"]
+    return table(caption, header, rows) if rows else ""
 
 
 def _group_table(report_data: ReportData) -> str:

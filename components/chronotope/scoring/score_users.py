@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from chronotope.datasets.values.users_file import read_users_file
 from chronotope.lake.prediction_table import replace_predictions, scored_users
 from chronotope.registry.champion import Champion, load_champion, require_dataset
 from chronotope.runtime.workspace import Workspace
@@ -24,7 +25,6 @@ from chronotope.scoring.user_selection import (
     scoring_key,
     select_users,
 )
-from chronotope.scoring.users_file import read_users_file
 from chronotope.scoring.validate_blocks import find_suite, validate_blocks
 from chronotope.validation.gx_context import load_suite
 

@@ -23,12 +23,12 @@ from chronotope.contracts.errors import NotEnoughData
 from chronotope.contracts.event_log import Int64
 from chronotope.contracts.predictions import HISTORY_DIGEST, SCORING_KEY
 from chronotope.contracts.user_buckets import user_buckets
+from chronotope.datasets.values.users_file import read_users_file, unknown_users_error
 from chronotope.inference.recommend import N_PLACES
 from chronotope.lake import Lake
 from chronotope.lake.row_conformance import key_hashes
 from chronotope.registry.champion import Champion
 from chronotope.scoring.config import ScoringConfig
-from chronotope.scoring.users_file import read_users_file, unknown_users_error
 
 _FORMAT = 1
 """Version of the rows' content; part of the key, so that old rows are scored again."""

@@ -16,8 +16,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from chronotope.contracts.event_log import EventLog, Float64, Int64
 from chronotope.synthesis.figures import Attack, Nearness
@@ -70,6 +68,9 @@ def privacy_figures(
 
 def _attacks(members: Float64, others: Float64, rng: np.random.Generator) -> tuple[Attack, ...]:
     """Attack by each view, and by all of them together."""
+    from sklearn.linear_model import LogisticRegression  # takes a second to import
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
     distances = np.concatenate([members, others])
     is_member = np.arange(len(distances)) < len(members)
     attacks = [

@@ -3,9 +3,8 @@
 from contextlib import AbstractContextManager, nullcontext
 
 from chronotope.models.network import ChronotopeNet
-from chronotope.training.lightning_module import NextEventModule
+from chronotope.runtime.quick_imports import quick_imports
 from chronotope.training.prequential import RoundBatches
-from chronotope.training.trainer import make_trainer
 
 
 def fine_tune(
@@ -16,6 +15,9 @@ def fine_tune(
     progress: bool = False,
 ) -> ChronotopeNet:
     """Fine-tune a network in place: one pass at a share of the learning rate; returns it."""
+    with quick_imports():  # of Lightning, which only a training needs
+        from chronotope.training.lightning_module import NextEventModule
+        from chronotope.training.trainer import make_trainer
     config = batches.config
     fine_tune_config = config.model_copy(
         update={"learning_rate": rate_share * config.learning_rate}

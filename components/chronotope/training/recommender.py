@@ -5,9 +5,8 @@ import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import lightning
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -31,16 +30,15 @@ from chronotope.models.priors import Priors, count_priors, without_events_of
 from chronotope.models.transfer.network_file import load_tensors, save_tensors
 from chronotope.runtime.engine import EngineConfig
 from chronotope.runtime.garbage import collect_afterwards
+from chronotope.runtime.quick_imports import quick_imports
 from chronotope.training.augmentation.training_batches import training_batches
 from chronotope.training.cold_start import fit_cold_start
 from chronotope.training.cold_users import fit_user_head
 from chronotope.training.config import TrainingConfig
-from chronotope.training.ddp import run_ddp, run_ddp_on_ray
 from chronotope.training.discovery import fit_discovery_head
 from chronotope.training.embedding_transfer import CONTENT_PREFIX, transfer_network
 from chronotope.training.fine_tune import fine_tune
 from chronotope.training.item_context import fit_item_context
-from chronotope.training.lightning_module import NextEventModule
 from chronotope.training.prequential import (
     MIN_WIDTH,
     PrequentialRound,
@@ -50,7 +48,9 @@ from chronotope.training.prequential import (
     validation_sample,
 )
 from chronotope.training.pretrained_start import start_parameters
-from chronotope.training.trainer import TrainingJob
+
+if TYPE_CHECKING:  # Lightning takes seconds to import, and only a training needs it
+    from chronotope.training.lightning_module import NextEventModule
 
 
 class ChronotopeRecommender:
@@ -153,9 +153,13 @@ class ChronotopeRecommender:
 
     def _train(self, log: EventLog, catalog: Catalog) -> None:
         """Build and train the network."""
+        with quick_imports():
+            from lightning import seed_everything
+
+            from chronotope.training.lightning_module import NextEventModule
         self.model = self.model.decided_by(log.repeat_share(), catalog)
         catalog = model_catalog(catalog, self.model)
-        lightning.seed_everything(self.training.seed, workers=False, verbose=False)
+        seed_everything(self.training.seed, workers=False, verbose=False)
         net = ChronotopeNet(self.model, catalog)
         net.context_head.measure(log)
         context_log, log = log, replace(log, item_context=None)  # read by a fitted head alone
@@ -370,12 +374,15 @@ class ChronotopeRecommender:
 
     def _run(
         self,
-        module: NextEventModule,
+        module: "NextEventModule",
         train_batches: RoundBatches,
         valid_batches: RoundBatches,
         checkpoint_dir: Path,
     ) -> Path:
         """Train until the validation loss stops improving; returns the best checkpoint."""
+        from chronotope.training.ddp import run_ddp, run_ddp_on_ray
+        from chronotope.training.trainer import TrainingJob
+
         last_checkpoint = checkpoint_dir / "last.ckpt"
         job = TrainingJob(
             module,

@@ -55,10 +55,11 @@ def load_suite(suite_path: Path) -> JsonObject:
 def import_great_expectations() -> None:
     """Import it, which takes seconds, before it is needed.
 
-    A third of its import would be SciPy's statistics, for expectations that no suite here has.
+    A third of its import would be SciPy's statistics and Altair's charts, for expectations that no
+    suite here has.
     """
     os.environ["GX_ANALYTICS_ENABLED"] = "False"  # read by the import
-    with quick_imports(), deferred_import("scipy.stats"):
+    with quick_imports(), deferred_import("scipy.stats"), deferred_import("altair"):
         import great_expectations  # noqa: F401
 
 

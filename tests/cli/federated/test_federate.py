@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from chronotope.cli.main import app
 
 ROBUST = Path(__file__).parents[3] / "conf/federated/robust.yaml"
+FLOWER = str(ROBUST.with_name("flower.yaml"))
 
 
 def invoked(root: Path, *options: str) -> tuple[int, str]:
@@ -61,5 +62,48 @@ def test_contradictions_are_refused(
 ) -> None:
     (tmp_path / "settings.yaml").write_text(yaml, encoding="utf-8")
     code, shown = invoked(tmp_path, "--config", str(tmp_path / "settings.yaml"), *options)
+    assert code == 1
+    assert message in " ".join(shown.split())
+
+
+def test_all_clients_without_a_lake_are_named_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    roots = [str(tmp_path / name) for name in ("empty", "missing", "gone")]
+    code, shown = invoked(tmp_path, "--client-roots", ",".join(roots))
+    text = "".join(shown.split())
+    assert code == 1
+    assert "3of3clientshavenolakeofsimulated_city" in text
+    assert f"{tmp_path}/empty:noeventswereingested" in text
+    assert all(f"{tmp_path}/{name}:nosuchfolder" in text for name in ("missing", "gone"))
+    assert not (tmp_path / "data").exists()
+
+
+def test_clients_behind_an_exchange(tmp_path: Path) -> None:
+    exchange = str(tmp_path / "exchange")
+    code, shown = invoked(tmp_path, "--exchange", exchange, "--clients", "3", "--config", FLOWER)
+    settings = json.loads(shown)
+    assert code == 0
+    assert (settings["exchange"], settings["n_clients"]) == (exchange, 3)
+    assert not (tmp_path / "exchange").exists()
+
+
+@pytest.mark.parametrize(
+    ("yaml", "options", "message"),
+    [
+        ("", [], "sees each update: set federation.aggregation to secure: false"),
+        ("federation: {aggregation: {secure: false, rule: median}}", [], "rule: mean"),
+        ("federation: {aggregation: {secure: false}, faults: {drop_share: 0.1}}", [],
+         "Faults are simulated without an exchange only"),
+        ("federation: {aggregation: {secure: false}}", ["--client-roots", "a,b"], "not by both"),
+        ("", ["--by", "taste"], "Leave out --by"),
+    ],
+    ids=["secure", "rule", "faults", "roots", "division"],
+)  # fmt: skip
+def test_settings_that_an_exchange_cannot_have_are_refused(
+    tmp_path: Path, yaml: str, options: list[str], message: str
+) -> None:
+    (tmp_path / "settings.yaml").write_text(yaml, encoding="utf-8")
+    config = ["--config", str(tmp_path / "settings.yaml"), "--exchange", str(tmp_path / "x")]
+    code, shown = invoked(tmp_path, *config, *options)
     assert code == 1
     assert message in " ".join(shown.split())

@@ -13,6 +13,7 @@ from chronotope.pipelines.pretraining.results import (
     CheckpointFile,
     PretrainingEvaluation,
     PretrainingResult,
+    PretrainingSearch,
     SourceEvaluation,
 )
 from chronotope.pipelines.results import RegisteredVersion
@@ -24,6 +25,7 @@ def result(path: Path) -> PretrainingResult:
     source = SourceEvaluation(dataset="shop", n_targets=9, metrics={"pretrained": METRICS})
     return PretrainingResult(
         sources=(),
+        search=PretrainingSearch(params={"balance": 0.25}, mean_ndcg=0.3, trial_number=4),
         checkpoint=CheckpointFile(path=path, sha256="ab" * 32, n_bytes=1_234),
         evaluation=PretrainingEvaluation(sources=(source,)),
         registered=RegisteredVersion(name="kernels", version="3", run_id="run"),
@@ -37,6 +39,7 @@ def test_metrics_and_the_address_are_printed(
     printed = capsys.readouterr().out
     assert "shop" in printed
     assert "0.250" in printed
+    assert "Searched: balance 0.25 (trial 4)" in printed
     assert "training.init: mlflow:/kernels/3" in printed
 
 

@@ -15,10 +15,14 @@ from chronotope.lake.interaction_log import Interaction, InteractionLog
 from chronotope.registry.promotion_journal import PromotionJournal
 from chronotope.runtime.state import (
     StateConnection,
+    document_names,
     migration,
     open_existing,
+    read_binary_document,
     read_document,
     store_identity,
+    write_binary_document,
+    write_checked_document,
     write_document,
     write_transaction,
 )
@@ -104,6 +108,29 @@ def test_rows_positions_and_watermark_move_and_a_forgotten_writer_is_refused(
     assert read_document(root / WATERMARK) == '{"seq": 5}'
     with closing(forgotten), pytest.raises(StoreError, match="migrated to postgresql"):
         forgotten.append([visit("lost")])
+
+
+@pytest.mark.slow
+def test_certificates_and_classifiers_are_documents_of_all_roots(
+    tmp_path: Path, switch: Callable[[], None]
+) -> None:
+    certificate = tmp_path / "a/data/erasures/cafe/20260101T000000.0Z.json"
+    classifier = tmp_path / "a/data/classifiers/cafe/category-00.classifier"
+    for path in (certificate, classifier):
+        path.parent.mkdir(parents=True)
+    write_checked_document(certificate, {"dataset": "cafe"})
+    write_binary_document(classifier, bytes(range(256)))
+    switch()
+    assert {store.name.split("/")[1] for store in migration.migrate_state(tmp_path / "a")} == {
+        "erasures",
+        "classifiers",
+    }
+    assert not certificate.exists()
+    other = Path(*(tmp_path / "b").parts, *classifier.parts[-4:])
+    assert read_binary_document(other) == bytes(range(256))
+    write_binary_document(other, b"trained again")
+    assert read_binary_document(classifier) == b"trained again"
+    assert document_names(tmp_path / "b/data/erasures/cafe", ".json") == [certificate.name]
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from chronotope.cli.output.console import print_json, run_command
+from chronotope.cli.output.count_text import count_text
 
 if TYPE_CHECKING:
     from chronotope.feedback.release_anomalies import HeldEvent
@@ -27,7 +28,7 @@ def show_held(
     if as_json:
         print_json({"events": [_fields(held_event) for held_event in events]})
         return
-    event_table = Table(title=f"{len(events):,} events are held out of training")
+    event_table = Table(title=f"{count_text(len(events), 'event')} held out of training")
     event_table.add_column("event", min_width=_ID_CHARS)  # whole: `release` takes it
     for column in ("user", "item", "time", "reasons"):
         event_table.add_column(column)
@@ -72,7 +73,7 @@ def release_held(
     if as_json:
         print_json(release_counts)
     else:
-        terminal.print(f"{len(chosen_ids)} events chosen, {n_new} ingested")
+        terminal.print(f"{count_text(len(chosen_ids), 'event')} chosen, {n_new:,} ingested")
 
 
 def read_held(dataset: str, root: Path) -> "list[HeldEvent]":

@@ -4,6 +4,7 @@ import typer
 
 from chronotope.cli.audit.trail_commands import (
     expire,
+    list_certificates,
     list_entries,
     rotate_secret,
     verify_trail,
@@ -20,3 +21,4 @@ audit.command("list", cls=ReportingCommand)(list_entries)
 audit.command("verify", cls=ReportingCommand)(verify_trail)
 audit.command("rotate", cls=ReportingCommand)(rotate_secret)
 audit.command("expire", cls=ReportingCommand)(expire)
+audit.command("certificates", cls=ReportingCommand)(list_certificates)

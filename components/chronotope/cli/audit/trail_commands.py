@@ -1,4 +1,4 @@
-"""Commands ``chronotope audit list``, ``verify`` and ``rotate``."""
+"""Commands ``chronotope audit``: the trail, and certificates of erasures."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -23,9 +23,10 @@ def list_entries(
 ) -> None:
     """List who promoted, rolled back, erased or labelled what, when and why, oldest first."""
     with run_command("Reading the audit trail") as terminal:
+        trail = AuditTrail(Workspace(root).audit())
         entries = [
             entry
-            for entry in AuditTrail(Workspace(root).audit()).entries()
+            for entry in (*trail.adopted_entries(), *trail.entries())
             if not dataset or entry.dataset == dataset
         ]
     if as_json:
@@ -53,8 +54,10 @@ def verify_trail(
         trail = AuditTrail(Workspace(root).audit())
         check = trail.verify()
         problem_text = check.problem
-        if not problem_text and head and head not in {entry.mac for entry in trail.entries()}:
-            problem_text = f"no entry has the signature {head}"
+        if not problem_text and head:
+            entries = (*trail.adopted_entries(), *trail.entries())
+            if head not in {entry.mac for entry in entries}:
+                problem_text = f"no entry has the signature {head}"
         if problem_text:
             raise StoreError(
                 "The audit trail was changed",
@@ -64,7 +67,8 @@ def verify_trail(
     if as_json:
         print_json(asdict(check))
     else:
-        terminal.print(f"{check.n_entries:,} entries hold. Head: {check.head or 'none'}")
+        adopted = f", and {check.n_adopted:,} of migrated trails" if check.n_adopted else ""
+        terminal.print(f"{check.n_entries:,} entries hold{adopted}. Head: {check.head or 'none'}")
 
 
 def rotate_secret(
@@ -90,6 +94,31 @@ def rotate_secret(
     else:
         state = "would be" if dry_run else "is"
         terminal.print(f"The secret {state} rotated; {check.n_entries:,} entries hold.")
+
+
+def list_certificates(
+    dataset: Annotated[str, typer.Argument(help="Dataset whose users were erased")],
+    root: Root = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """List the certificates of erasures, oldest first; each is compared with its checksum."""
+    with run_command("Reading certificates") as terminal:
+        from chronotope.erasure import read_certificates
+
+        certificates = read_certificates(root, dataset)
+    if as_json:
+        print_json({"certificates": [item.model_dump(mode="json") for item in certificates]})
+        return
+    table = Table("time", "users", "removed", "models", "certificate")
+    for certificate in certificates:
+        table.add_row(
+            f"{certificate.started_at:%Y-%m-%d %H:%M}",
+            f"{len(certificate.user_digests):,}",
+            f"{certificate.n_removed:,}",
+            ", ".join(certificate.models),
+            certificate.path,
+        )
+    terminal.print(table if certificates else f"No user of {dataset} was erased.")
 
 
 def expire(

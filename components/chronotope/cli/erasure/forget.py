@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from chronotope.cli.output.console import print_json, run_command
+from chronotope.cli.output.count_text import count_text
 from chronotope.cli.output.terminal import TerminalConsole
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ def forget(
     train anew to replace those that counted these users.
     """
     with run_command(f"Erasing users of {dataset}") as terminal:
+        from chronotope.datasets.values.users_file import read_users_file
         from chronotope.erasure import count_lake_rows, forget_users, users_without_rows
         from chronotope.registry.champion import require_dataset
-        from chronotope.scoring.users_file import read_users_file
         from flows.privacy.secret_keys import provide_lake_keys
 
         require_dataset(root, dataset)
@@ -54,7 +55,7 @@ def forget(
         if unknown_ids:
             typer.echo(_unknown_text(unknown_ids), err=True)
         if not yes and not typer.confirm(
-            f"Erase {len(user_ids):,} users of {dataset}? This cannot be undone"
+            f"Erase {count_text(len(user_ids), 'user')} of {dataset}? This cannot be undone"
         ):
             raise typer.Abort
         certificate = forget_users(root, dataset, user_ids)
@@ -94,7 +95,7 @@ def show_certificate(terminal: TerminalConsole, certificate: "Certificate") -> N
         terminal: Where to print.
         certificate: Result of the erasure.
     """
-    table = Table(title=f"{len(certificate.user_digests):,} users erased")
+    table = Table(title=f"{count_text(len(certificate.user_digests), 'user')} erased")
     for heading in ("Store", "Removed", ""):
         table.add_column(heading, justify="right" if heading == "Removed" else "left")
     for store in certificate.stores:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from chronotope.cli.output.console import print_json, run_command
+from chronotope.cli.output.count_text import count_text
 
 
 def opt_out(
@@ -26,9 +27,9 @@ def opt_out(
     (`chronotope forget`) or past its retention.
     """
     with run_command(f"Changing the opt-out list of {dataset}") as terminal:
+        from chronotope.datasets.values.users_file import read_users_file
         from chronotope.erasure.opt_out import change_opt_out
         from chronotope.registry.champion import require_dataset
-        from chronotope.scoring.users_file import read_users_file
         from flows.privacy.secret_keys import provide_lake_keys
 
         require_dataset(root, dataset)
@@ -38,9 +39,9 @@ def opt_out(
     if as_json:
         print_json({"dry_run": dry_run, **asdict(result)})
         return
-    verb = "would be" if dry_run else "were"
+    changed = count_text(result.n_changed, "user")
+    verb = "would be" if dry_run else "was" if result.n_changed == 1 else "were"
     action = "removed from" if undo else "added to"
     terminal.print(
-        f"{result.n_changed:,} users {verb} {action} the opt-out list, which has "
-        f"{result.n_listed:,} then."
+        f"{changed} {verb} {action} the opt-out list, which has {result.n_listed:,} then."
     )

@@ -65,7 +65,7 @@ def _json_content(explanation: "UserExplanation") -> dict[str, object]:
 def _show(console: TerminalConsole, explanation: "UserExplanation") -> None:
     name = visible_line(explanation.title or explanation.item_id)
     console.print(
-        f"{name}: number {explanation.rank:,} of all items, {explanation.probability:.2%} "
+        f"{name}: number {explanation.rank:,} of all items, {_percent(explanation.probability)} "
         f"(version {explanation.version})"
     )
     console.print(visible_line(explanation.why))
@@ -76,7 +76,7 @@ def _show(console: TerminalConsole, explanation: "UserExplanation") -> None:
                 visible_line(event.title or event.item_id),
                 f"{event.occurred_at:%Y-%m-%d %H:%M %Z}",
                 f"{event.rank_without:,}",
-                f"{event.probability_without:.2%}",
+                _percent(event.probability_without),
             )
         console.print(events)
     if explanation.terms:
@@ -88,3 +88,7 @@ def _show(console: TerminalConsole, explanation: "UserExplanation") -> None:
             rest = sum(term.value for term in other_terms)
             terms.add_row(f"{len(other_terms)} others", f"{rest:+.3f}")
         console.print(terms)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"

@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def federate(
     dataset: Annotated[str, typer.Argument(help="Name in conf/datasets, or a YAML file")],
     clients: Annotated[
-        int | None, typer.Option(help="Number of clients to simulate, 20 by default")
+        int | None, typer.Option(help="Number of clients to simulate or await, 20 by default")
     ] = None,
     by: Annotated[
         str | None,
@@ -34,6 +34,10 @@ def federate(
         str,
         typer.Option(help="Comma-separated project roots of clients that have lakes of their own"),
     ] = "",
+    exchange: Annotated[
+        Path | None,
+        typer.Option(help="Folder through which a Flower app asks --clients clients"),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of the data files; overrides the dataset's YAML")
     ] = None,
@@ -53,11 +57,12 @@ def federate(
     """
     with run_command(f"Federated training on {dataset}") as terminal, ExitStack() as exit_stack:
         from chronotope.datasets.loading import load_spec
-        from chronotope.pipelines.federated.settings import read_federated_settings
+        from chronotope.pipelines.federated.client_roots import require_client_lakes
 
         roots = tuple(Path(text.strip()) for text in client_roots.split(",") if text.strip())
-        settings = _with_options(read_federated_settings(config, root), clients, by, rounds, roots)
-        load_spec(dataset, data_dir=data)
+        options = {"n_clients": clients, "by": by, "clients": roots or None, "exchange": exchange}
+        settings = _used_settings(config, root, options, rounds)
+        require_client_lakes(settings, load_spec(dataset, data_dir=data).name)
         if dry_run:
             terminal.print_json(settings.model_dump_json(), highlight=False, ensure_ascii=True)
             return
@@ -74,12 +79,8 @@ def federate(
         show_federation(terminal, result)
 
 
-def _with_options(
-    settings: "FederatedSettings",
-    clients: int | None,
-    by: str | None,
-    rounds: int | None,
-    roots: tuple[Path, ...],
+def _used_settings(
+    config: Path | None, root: Path, options: dict[str, Any], rounds: int | None
 ) -> "FederatedSettings":
     """Settings with the options of the command line in place of the file's.
 
@@ -90,15 +91,22 @@ def _with_options(
 
     from chronotope.contracts.errors import ConfigError
     from chronotope.datasets.yaml_problems import explain_problems
+    from chronotope.pipelines.federated.settings import read_federated_settings
 
-    if roots and (clients is not None or by is not None):
+    settings = read_federated_settings(config, root)
+    if options["exchange"] is not None and options["by"] is not None:
+        raise ConfigError(
+            "Clients behind an exchange have their users already",
+            received="--exchange with --by",
+            way_out="Leave out --by",
+        )
+    if options["clients"] and (options["n_clients"] is not None or options["by"] is not None):
         raise ConfigError(
             "Clients are either simulated or have lakes of their own",
             received="--client-roots with --clients or --by",
             way_out="Leave out --clients and --by",
         )
     content = settings.model_dump()
-    options = {"n_clients": clients, "by": by, "clients": roots or None}
     content |= {name: value for name, value in options.items() if value is not None}
     if rounds is not None:
         content["federation"]["rounds"] = rounds

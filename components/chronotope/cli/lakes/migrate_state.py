@@ -18,14 +18,19 @@ def migrate_state(
 ) -> None:
     """Copy the state of a root into the database of CHRONOTOPE_STATE_URL.
 
-    Interaction log, posted items, labels, watermarks, experiments and the journal of promotions.
+    Interaction log, posted items, labels, watermarks, experiments, the journal of promotions,
+    certificates of erasure, classifiers of item texts and the audit trail, of any number of roots.
     Stop services and workers first. Each copy is compared with its file, which is then closed
     for writes; no file is deleted. Running it again, after a kill as well, is safe.
     """
     with run_command("Migrating the state") as terminal:
+        from chronotope.audit import migrate_trail, plan_trail_migration
         from chronotope.runtime.state import migration
 
-        stores = migration.plan_migration(root) if dry_run else migration.migrate_state(root)
+        if dry_run:
+            stores = [*migration.plan_migration(root), *plan_trail_migration(root)]
+        else:
+            stores = [*migration.migrate_state(root), *migrate_trail(root)]
     if as_json:
         print_json({"dry_run": dry_run, "stores": [asdict(store) for store in stores]})
         return

@@ -34,6 +34,7 @@ BROKEN_PIPE: Final = 141
 TERMINATED: Final = 143
 """Exit code if a flow was terminated by SIGTERM."""
 
+_RUN_AGAIN: Final = "Nothing is lost: a command that writes continues when it is run again."
 _TERMINATION: Final = "prefect.exceptions.TerminationSignal"
 _DEBUG_FLAG: Final = "--debug"
 _DIGIT_OPTION: Final = re.compile(r"--?\d.*")
@@ -95,17 +96,13 @@ def reported_errors(click_context: Any) -> Iterator[None]:
     except (typer.Exit, typer.Abort, TyperException, SystemExit):
         raise  # handled by Typer
     except KeyboardInterrupt:
-        _print_error(
-            "Interrupted; run again to resume after the last finished step.", message_title=""
-        )
+        _print_error(f"Interrupted. {_RUN_AGAIN}", message_title="")
         raise typer.Exit(INTERRUPTED) from None
     except BaseException as error:  # Rust panics do not derive from Exception
         if isinstance(error, BrokenPipeError) and _is_stdout_closed():
             raise typer.Exit(BROKEN_PIPE) from None
         if _TERMINATION in type_names(error):
-            _print_error(
-                "Terminated; run again to resume after the last finished step.", message_title=""
-            )
+            _print_error(f"Terminated. {_RUN_AGAIN}", message_title="")
             raise typer.Exit(TERMINATED) from None
         _report(error, click_context)
         raise typer.Exit(1) from None

@@ -97,6 +97,9 @@ def show_pretraining(terminal: TerminalConsole, result: "PretrainingResult") -> 
             cells = (f"{value:.3f}" for value in metrics.values())
             metrics_table.add_row(source.dataset, model_name, *cells)
     terminal.print(metrics_table)
+    if result.search.params:
+        values = ", ".join(f"{name} {value:.3g}" for name, value in result.search.params.items())
+        terminal.print(f"Searched: {values} (trial {result.search.trial_number})", soft_wrap=True)
     registered, checkpoint = result.registered, result.checkpoint
     terminal.print(
         f"Version {registered.version} of {registered.name}, {checkpoint.n_bytes:,} bytes, "

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from chronotope.cli.output.console import print_json, run_command
+from chronotope.cli.output.count_text import count_text
 
 if TYPE_CHECKING:
     from chronotope.datasets.city import CityConfig
@@ -66,7 +67,8 @@ def simulate(
         return
     terminal.print(_detection_table(results))
     terminal.print(
-        f"{log.n_events:,} events, {sum(log.n_anomalies.values()):,} of them anomalies\n"
+        f"{count_text(log.n_events, 'event')}, of them {sum(log.n_anomalies.values()):,} anomalies"
+        "\n"
         f"Labels   {log.labels}\nIngest   chronotope ingest {log.dataset}",
         soft_wrap=True,
     )

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from chronotope.cli.flow_server import flow_server
 from chronotope.cli.output.console import print_json, run_command
+from chronotope.cli.output.count_text import count_text
 from chronotope.cli.output.terminal import TerminalConsole
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def show_synthesis(terminal: TerminalConsole, result: "SynthesisResult") -> None
     worst = figures.worst_attack
     interval = f"{worst.low:.3f} to {worst.high:.3f}"
     terminal.print(
-        f"{figures.n_users:,} users, {figures.n_events:,} events\n"
+        f"{count_text(figures.n_users, 'user')}, {count_text(figures.n_events, 'event')}\n"
         f"Utility           {figures.utility_ratio:.0%} of training on real events\n"
         f"Membership attack AUC {worst.auc:.3f} ({worst.name}; {interval})\n"
         f"Report            {result.folder / 'report.html'}\n"

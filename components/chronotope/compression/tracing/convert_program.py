@@ -8,7 +8,7 @@ unnecessary. A program with others is decomposed as before.
 
 import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import torch
@@ -30,19 +30,24 @@ def convert_program(
         output_names: Names of its outputs.
     """
     if use_core_operators(program):
+        # Half a second to import, which binding a kept graph does not need
+        from chronotope.compression.tracing.recurrent_operators import RECURRENT_OPERATORS
+
         undecomposed = copy.copy(program)
         object.__setattr__(undecomposed, "run_decompositions", lambda _table=None: undecomposed)
         try:
-            return _export(undecomposed, input_names, output_names)
+            return _export(undecomposed, input_names, output_names, RECURRENT_OPERATORS)
         except torch.onnx.OnnxExporterError as error:
             _LOG.debug("The program is decomposed: %s", error)
-    return _export(program, input_names, output_names)
+    return _export(program, input_names, output_names, {})
 
 
 def _export(
-    program: ExportedProgram, input_names: Sequence[str], output_names: Sequence[str]
+    program: ExportedProgram,
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    translations: Mapping[Callable[..., Any], Callable[..., Any]],
 ) -> torch.onnx.ONNXProgram:
-    # Half a second to import, which binding a kept graph does not need
     from chronotope.compression.tracing.type_promotion import traced_values
 
     with traced_values():
@@ -52,6 +57,7 @@ def _export(
             output_names=list(output_names),
             dynamo=True,
             external_data=False,
+            custom_translation_table=dict(translations),
             optimize=False,
             verbose=False,
         )

@@ -1,4 +1,4 @@
-"""Text classifiers of a dataset as files below the project root, one for each column."""
+"""Text classifiers of a dataset, one for each column: files, or rows of the shared state."""
 
 import hashlib
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Final
 
 from chronotope.content.labels.text_classifier import TextClassifier
 from chronotope.contracts.errors import ArtifactError
-from chronotope.runtime.durable_files import replacing
+from chronotope.runtime.state import read_binary_document, write_binary_document
 
 _DIGEST_BYTES: Final = 32
 _RETRAIN: Final = "Train it again: chronotope classify DATASET --retrain"
@@ -32,8 +32,7 @@ def save_classifier(classifier: TextClassifier, path: Path) -> None:
         path: Its file.
     """
     file_content = classifier.to_bytes()
-    with replacing(path) as draft_path:
-        draft_path.write_bytes(hashlib.sha256(file_content).digest() + file_content)
+    write_binary_document(path, hashlib.sha256(file_content).digest() + file_content)
 
 
 def load_classifier(path: Path) -> TextClassifier | None:
@@ -44,10 +43,11 @@ def load_classifier(path: Path) -> TextClassifier | None:
 
     Raises:
         ArtifactError: The file is damaged.
+        StoreError: The state database cannot be used.
     """
-    if not path.exists():
+    stored_bytes = read_binary_document(path)
+    if stored_bytes is None:
         return None
-    stored_bytes = path.read_bytes()
     file_content = stored_bytes[_DIGEST_BYTES:]
     if hashlib.sha256(file_content).digest() != stored_bytes[:_DIGEST_BYTES]:
         raise ArtifactError(

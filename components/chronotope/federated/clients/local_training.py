@@ -27,7 +27,6 @@ from chronotope.training.discovery import (
     discovery_loss,
     discovery_targets,
 )
-from chronotope.training.lightning_module import NextEventModule
 from chronotope.training.prequential import PrequentialRound, RoundBatches, new_targets
 
 MAX_SLICES: Final = 24
@@ -187,6 +186,8 @@ def train_network(
     round_batches = RoundBatches(
         log, list(rounds), config, model_config=shared_net.config, is_training=True
     )
+    from chronotope.training.lightning_module import NextEventModule  # imports Lightning
+
     module = NextEventModule(shared_net, config, n_steps=len(round_batches))
     moving = {name: p for name, p in shared_net.named_parameters() if name in set(parameter_names)}
     start = {name: parameter.detach().clone() for name, parameter in moving.items()}
@@ -226,6 +227,8 @@ def summed_later_loss(
     round_batches = RoundBatches(
         log, list(later), config, model_config=shared_net.config, is_training=False
     )
+    from chronotope.training.lightning_module import NextEventModule  # imports Lightning
+
     module = NextEventModule(shared_net, config, n_steps=1)
     shared_net.eval()
     with torch.no_grad():

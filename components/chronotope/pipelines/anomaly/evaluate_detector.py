@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from sklearn.ensemble import IsolationForest
 
 from chronotope.anomalies import FeatureTable
 from chronotope.anomalies.alert_threshold import AlertThreshold, learn_threshold
@@ -158,6 +157,8 @@ def _reference_scores(
         training_log.training_rows(training_log.holdout)
     ).values
     train_mean, train_spread = train_values.mean(axis=0), np.maximum(train_values.std(axis=0), 1e-6)
+    from sklearn.ensemble import IsolationForest  # takes a second to import
+
     isolation_forest = IsolationForest(n_estimators=100, random_state=settings.study.seed).fit(
         train_values
     )

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from chronotope.federated.config import FederationConfig
+from chronotope.federated.config import FaultConfig, FederationConfig
 from chronotope.pipelines.settings import TrainSettings, validated_settings
 from chronotope.pipelines.trust.config import PrivacyConfig
 from chronotope.runtime.allowed_paths import AllowedPath
@@ -30,7 +30,14 @@ class FederatedSettings(BaseModel):
         description="Project roots of clients that have a lake of the dataset each; none simulate "
         "clients from the coordinator's own lake.",
     )
-    n_clients: int = Field(20, ge=2, le=1000, description="Number of simulated clients.")
+    exchange: AllowedPath | None = Field(
+        None,
+        description="Folder through which another program, such as a Flower app, asks n_clients "
+        "clients; they answer by `chronotope federate-client`.",
+    )
+    n_clients: int = Field(
+        20, ge=2, le=1000, description="Number of clients, simulated or behind the exchange."
+    )
     by: str = Field(
         "random",
         min_length=1,
@@ -50,11 +57,26 @@ class FederatedSettings(BaseModel):
             raise ValueError(
                 "Context columns are of one log: remove model.context and model.item_context"
             )
+        if self.exchange is not None:
+            self._check_exchange()
         if self.clients and len(self.clients) < 2:
             raise ValueError("A federation needs at least two clients")
         if len(set(self.clients)) < len(self.clients):
             raise ValueError("A client is named twice")
         return self
+
+    def _check_exchange(self) -> None:
+        if self.clients:
+            raise ValueError("Clients are named by the exchange or by clients, not by both")
+        aggregation = self.federation.aggregation
+        if aggregation.secure or aggregation.rule != "mean" or aggregation.noise_multiplier:
+            raise ValueError(
+                "Behind an exchange another program aggregates, and sees each update: set "
+                "federation.aggregation to secure: false, rule: mean, noise_multiplier: 0, and "
+                "choose the rule in that program"
+            )
+        if self.federation.faults != FaultConfig():
+            raise ValueError("Faults are simulated without an exchange only: remove them")
 
     @classmethod
     def like(cls, training: TrainSettings) -> Self:
@@ -80,7 +102,11 @@ class FederatedSettings(BaseModel):
 
     def purpose(self) -> str:
         """Difference from a central training with the same settings, for the name of the run."""
-        fields = {"federation", "clients"} if self.clients else {"federation", "n_clients", "by"}
+        fields = {"federation", "n_clients", "by"}
+        if self.clients:
+            fields = {"federation", "clients"}
+        elif self.exchange is not None:
+            fields = {"federation", "n_clients", "exchange"}
         return f" federated {self.model_dump_json(include=fields)}"
 
 

@@ -1,17 +1,21 @@
 """Step of a federated training: rounds over the clients, and the model that results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from chronotope.contracts.event_log import EventLog
 from chronotope.features.snapshot import load_features
-from chronotope.federated.aggregation import Aggregator
-from chronotope.federated.clients.client_data import ClientFolder
+from chronotope.federated.aggregation import Aggregator, OrderAggregation
 from chronotope.federated.clients.orders import FederationSpec
 from chronotope.federated.config import FederationConfig
 from chronotope.federated.coordinator import Coordinator, FederatedModel
 from chronotope.federated.counts.plan import TimeBins
+from chronotope.federated.exchange.exchange_aggregator import (
+    ExchangeAggregator,
+    open_exchange,
+)
 from chronotope.federated.recommender import FederatedRecommender
 from chronotope.federated.round_selection import RoundRecord
 from chronotope.models.content_head import model_catalog
@@ -51,25 +55,19 @@ def federate(
     """
     log, catalog = load_features(features)
     catalog = model_catalog(catalog, settings.used_training().model)
-    clients = (
-        named_clients(settings)
-        if settings.clients
-        else simulated_clients(run_dir, settings.n_clients)
-    )
-    federation_spec = _specification(log, catalog.n_items, settings, run_dir, len(clients))
+    n_clients = len(settings.clients) or settings.n_clients
+    federation_spec = _specification(log, catalog.n_items, settings, run_dir, n_clients)
     store, dataset = open_store(settings.training.workspace.mlruns), run_dir.parent.name
     tags = {"dataset": dataset, **lineage(features, settings.used_training(), run_dir)}
     with (
         store.run(dataset, f"federation {run_dir.name}", tags=tags) as tracker,
-        open_client_pool(settings.training.engine, len(clients)) as client_pool,
+        _open_aggregator(federation_spec, settings, run_dir) as aggregator,
     ):
         coordinator = Coordinator(
-            federation_spec,
-            catalog,
-            Aggregator(federation_spec, clients, client_pool),
-            _round_logger(tracker, on_round),
+            federation_spec, catalog, aggregator, _round_logger(tracker, on_round)
         )
         federated = coordinator.run()
+        texts = aggregation_texts(settings, aggregator)
     model = FederatedRecommender(
         federated,
         catalog,
@@ -78,7 +76,25 @@ def federate(
     )
     model_path = run_dir / MODEL_FILE
     model.save(model_path)
-    return _summary(federated, settings, model_path, clients)
+    return _summary(federated, settings, model_path, n_clients, texts)
+
+
+@contextmanager
+def _open_aggregator(
+    federation_spec: FederationSpec, settings: FederatedSettings, run_dir: Path
+) -> Iterator[OrderAggregation]:
+    """Clients in this process or its workers, or behind an exchange."""
+    if settings.exchange is not None:
+        with open_exchange(federation_spec, settings.exchange) as exchange_aggregator:
+            yield exchange_aggregator
+        return
+    clients = (
+        named_clients(settings)
+        if settings.clients
+        else simulated_clients(run_dir, settings.n_clients)
+    )
+    with open_client_pool(settings.training.engine, len(clients)) as client_pool:
+        yield Aggregator(federation_spec, clients, client_pool)
 
 
 def _specification(
@@ -125,7 +141,8 @@ def _summary(
     federated: FederatedModel,
     settings: FederatedSettings,
     model_path: Path,
-    clients: tuple[ClientFolder, ...],
+    n_clients: int,
+    texts: tuple[str, str],
 ) -> FederationSummary:
     n_rounds = sum(round_record.update_norm is not None for round_record in federated.rounds)
     noise = settings.federation.aggregation.noise_multiplier
@@ -133,14 +150,31 @@ def _summary(
     epsilon = spent_epsilon(delta, NoisySteps(noise, 1.0, n_rounds)) if noise else None
     return FederationSummary(
         model=model_path,
-        n_clients=len(clients),
-        is_simulated=not settings.clients,
-        aggregation=aggregation_text(settings.federation),
-        privacy=privacy_text(settings.federation),
+        n_clients=n_clients,
+        is_simulated=not settings.clients and settings.exchange is None,
+        aggregation=texts[0],
+        privacy=texts[1],
         epsilon=epsilon,
         delta=None if epsilon is None else delta,
         n_rounds=n_rounds,
         rounds=federated.rounds,
+    )
+
+
+def aggregation_texts(settings: FederatedSettings, aggregator: OrderAggregation) -> tuple[str, str]:
+    """How updates became one, and what the coordinator learned, in words.
+
+    Args:
+        settings: Clients and rounds.
+        aggregator: Who asked the clients.
+    """
+    if not isinstance(aggregator, ExchangeAggregator):
+        return aggregation_text(settings.federation), privacy_text(settings.federation)
+    strategy = aggregator.strategy or "aggregated by another program"
+    return (
+        f"{strategy}, behind an exchange folder",
+        "The program that aggregated saw the counts and updates of each client, the coordinator "
+        "their sums and averages; no client sent rows. Sums of counts are exact.",
     )
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from chronotope.federated.round_selection import RoundRecord
 from chronotope.pipelines.results import StepResult
+from chronotope.report.report_data import FederationRow
 from chronotope.runtime.step_cache import step_result
 
 STEP: Final = "federate"
@@ -63,6 +64,30 @@ def federation_text(run_dir: Path) -> str:
     return (
         f"Federated: {summary.n_clients} {kind}, {summary.n_rounds} rounds, "
         f"{summary.aggregation}. {summary.privacy}{noise_text(summary)}"
+    )
+
+
+def federation_rows(run_dir: Path) -> tuple[FederationRow, ...]:
+    """Rounds of a federation for the report, without the counts; none if there was none.
+
+    Args:
+        run_dir: Folder of the training.
+    """
+    summary = read_federation(run_dir)
+    return (
+        ()
+        if summary is None
+        else tuple(
+            FederationRow(
+                name=round_record.name,
+                n_answers=round_record.n_answers,
+                failures=", ".join(f"{n} x {why}" for why, n in round_record.failures.items()),
+                later_loss=round_record.later_loss,
+                mb_per_client=round_record.mb_per_client,
+            )
+            for round_record in summary.rounds
+            if not round_record.name.startswith("counts")
+        )
     )
 
 

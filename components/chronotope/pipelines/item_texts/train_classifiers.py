@@ -26,7 +26,6 @@ from chronotope.registry.mlflow_store import RunTracker, open_store
 from chronotope.runtime.workspace import Workspace
 from chronotope.training.text.catalogue_labels import LabelledCatalogue, read_labelled_catalogue
 from chronotope.training.text.config import TextClassifierConfig
-from chronotope.training.text.fit_classifier import fit_text_classifier
 from chronotope.training.text.tfidf_baseline import TfidfBaseline
 
 _GROWTH: Final = 2.0
@@ -67,6 +66,8 @@ def train_classifiers(
         ConfigError: The weights that the YAML names are not installed.
         StoreError: The lake or the MLflow store cannot be used.
     """
+    from chronotope.training.text.fit_classifier import fit_text_classifier  # imports Lightning
+
     item_content = dataset_spec.items.content if dataset_spec.items else None
     item_lake = Lake(workspace.lake(dataset_spec.name))
     run_ids, skipped = dict[str, str](), dict[str, str]()

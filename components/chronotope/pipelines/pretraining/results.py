@@ -19,6 +19,19 @@ class PretrainingSource(StepResult):
     n_items: int = Field(ge=0, description="Items in the snapshot")
 
 
+class PretrainingSearch(StepResult):
+    """Result of the search of hyper-parameters."""
+
+    params: dict[str, float] = Field(
+        default_factory=dict, description="Parameters of the best trial; empty without a search"
+    )
+    mean_ndcg: float | None = Field(
+        None, description="Its mean NDCG@10 over logs and folds, without further training"
+    )
+    trial_number: int = Field(0, ge=0, description="Its number; 0 has the values of the settings")
+    fold_ndcg: tuple[float, ...] = Field((), description="Mean NDCG@10 over the logs on each fold")
+
+
 class CheckpointFile(StepResult):
     """Written checkpoint."""
 
@@ -47,6 +60,7 @@ class PretrainingResult(StepResult):
     """Result of the flow ``pretrain-model``."""
 
     sources: tuple[PretrainingSource, ...] = Field(description="Logs that were read")
+    search: PretrainingSearch = Field(description="Best parameters")
     checkpoint: CheckpointFile = Field(description="The checkpoint")
     evaluation: PretrainingEvaluation = Field(description="Metrics on later events of each log")
     registered: RegisteredVersion = Field(description="The registered version")

@@ -9,6 +9,7 @@ from chronotope.pipelines.settings import validated_settings
 from chronotope.runtime.allowed_paths import AllowedPath
 from chronotope.runtime.workspace import Workspace
 from chronotope.training.config import TrainingConfig
+from chronotope.tuning.config import StudyConfig
 
 
 class PretrainSettings(BaseModel):
@@ -32,11 +33,22 @@ class PretrainSettings(BaseModel):
     balance: float = Field(
         0.5, ge=0.0, le=1.0, description="Weight of the logs: 0 by their batches, 1 all alike."
     )
+    study: StudyConfig = Field(
+        StudyConfig(n_trials=1),
+        description="Search of learning rate, weight decay and balance; with n_trials: 1 the "
+        "settings are taken as they are.",
+    )
+    n_folds: int = Field(
+        2, ge=1, le=20, description="Folds of later time of each log, on which trials are compared."
+    )
+    trial_targets: int = Field(
+        8_000, ge=50, description="Maximum training targets of each log in a trial."
+    )
     holdout_quantile: float = Field(
         0.8, gt=0.1, lt=1.0, description="Share of each log's events before its holdout."
     )
     max_holdout_targets: int = Field(
-        2_000, ge=50, description="Maximum targets evaluated in the holdout of each log."
+        2_000, ge=50, description="Maximum targets evaluated in a fold or the holdout of each log."
     )
 
     @property

@@ -31,7 +31,6 @@ from chronotope.runtime.durable_files import write_text
 from chronotope.runtime.private_files import private_folder
 from chronotope.splitting.folds import Fold, FoldsConfig, rolling_origin
 from chronotope.splitting.targets import targets_between
-from chronotope.training.pretraining import PretrainingLog, pretrain
 from chronotope.training.recommender import ChronotopeRecommender
 
 CHECKPOINT_FOLDER: Final = "checkpoint"
@@ -71,6 +70,8 @@ def pretrain_network(
         run_dir: Folder of this pretraining.
         progress: Show a progress bar.
     """
+    from chronotope.training.pretraining import PretrainingLog, pretrain  # imports Lightning
+
     logs = {}
     for log_source in sources:
         event_log, item_catalog = load_features(log_source.features)

@@ -1,5 +1,6 @@
 """Small texts that are replaced as a whole: files below the root, or rows in Postgres."""
 
+import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from chronotope.runtime.durable_files import (
     checked_text,
     parse_checked,
     read_json,
+    replacing,
     write_new_text,
     write_text,
 )
@@ -132,6 +134,40 @@ def write_new_document(file_path: Path, content_text: str) -> None:
             _ADD, (_document_name(file_path), content_text)
         ).rowcount:
             raise FileExistsError(_document_name(file_path))
+
+
+def read_binary_document(file_path: Path) -> bytes | None:
+    """Content of ``write_binary_document``; None where there is none.
+
+    Args:
+        file_path: The file, or name of the document.
+
+    Raises:
+        OSError: The file cannot be read.
+        StoreError: The server cannot be used.
+    """
+    if not state_url():
+        return file_path.read_bytes() if file_path.exists() else None
+    content_text = read_document(file_path)
+    return None if content_text is None else base64.b64decode(content_text)
+
+
+def write_binary_document(file_path: Path, content: bytes) -> None:
+    """Replace a document of bytes as a whole; base64 in Postgres.
+
+    Args:
+        file_path: The file, or name of the document.
+        content: The new content; some megabytes.
+
+    Raises:
+        OSError: The file cannot be written.
+        StoreError: The server cannot be used.
+    """
+    if state_url():
+        write_document(file_path, base64.b64encode(content).decode())
+        return
+    with replacing(file_path) as draft_path:
+        draft_path.write_bytes(content)
 
 
 def delete_document(file_path: Path) -> None:

@@ -4,6 +4,7 @@ Each store is copied in one transaction, compared with its file, and only then c
 a process that still has the file open gets an error instead of adding rows that nobody reads.
 """
 
+import base64
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +33,10 @@ _DOCUMENTS: Final = (
     "data/feedback/*/*.json",
     "data/experiments/*/*.json",
     "data/monitoring/*/interval_levels.json",
+    "data/erasures/*/*.json",
+    "data/erasures/*/retention.pending",
 )
+_BINARY_DOCUMENTS: Final = ("data/classifiers/*/*.classifier",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ def plan_migration(root: Path) -> list[MigratedStore]:
             n_rows = sum(_n_rows(source, table_name) for table_name in _table_names(source))
             is_migrated = f"'{_closed_message(target_label)}'" in _closing_triggers(source)
             plan.append(MigratedStore(_name(root, file_path), n_rows, is_migrated))
-    documents = _matching_files(root, _DOCUMENTS)
+    documents = _matching_files(root, (*_DOCUMENTS, *_BINARY_DOCUMENTS))
     plan.extend(MigratedStore(_name(root, path), 1, is_migrated=False) for path in documents)
     return plan
 
@@ -94,7 +98,7 @@ def migrate_state(root: Path) -> list[MigratedStore]:
         with store_errors("The file of a store", file_path):
             n_rows = _migrate_store(file_path)
         migrated_stores.append(MigratedStore(_name(root, file_path), n_rows, is_migrated=True))
-    for file_path in _matching_files(root, _DOCUMENTS):
+    for file_path in _matching_files(root, (*_DOCUMENTS, *_BINARY_DOCUMENTS)):
         _migrate_document(file_path)
         migrated_stores.append(MigratedStore(_name(root, file_path), 1, is_migrated=True))
     return migrated_stores
@@ -199,7 +203,10 @@ def _rows_digest(rows: Iterable[Sequence[Any]]) -> tuple[int, int]:
 
 def _migrate_document(file_path: Path) -> None:
     """Copy a document, then rename its file."""
-    content_text = file_path.read_text(encoding="utf-8")
+    if any(file_path.match(pattern) for pattern in _BINARY_DOCUMENTS):
+        content_text = base64.b64encode(file_path.read_bytes()).decode()
+    else:
+        content_text = file_path.read_text(encoding="utf-8")
     try:
         write_new_document(file_path, content_text)
     except FileExistsError as error:

@@ -15,7 +15,7 @@ Source: Abadi et al. (2016), *Deep learning with differential privacy*, algorith
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -25,9 +25,11 @@ from chronotope.contracts.event_log import EventLog, Int64
 from chronotope.models.network import ChronotopeNet
 from chronotope.models.priors import Priors
 from chronotope.training.config import TrainingConfig
-from chronotope.training.lightning_module import NextEventModule
 from chronotope.training.prequential import PrequentialRound, RoundBatches, new_targets
 from chronotope.training.private.config import PrivateTrainingConfig
+
+if TYPE_CHECKING:  # Lightning takes seconds to import, and only a training needs it
+    from chronotope.training.lightning_module import NextEventModule
 
 TRAINED: Final = ("gate.2.bias", "repeat_head.mix_out.bias")
 """Parameters that are trained under noise."""
@@ -104,6 +106,8 @@ def train_privately(
         model_config=net.config,
         is_training=True,
     )
+    from chronotope.training.lightning_module import NextEventModule
+
     module = NextEventModule(net, training, n_steps=max(1, config.steps))
     trained = [parameter for name, parameter in net.named_parameters() if name in TRAINED]
     optimizer = torch.optim.Adam(trained, lr=config.learning_rate)
@@ -125,7 +129,7 @@ def train_privately(
 
 
 def _user_gradient(
-    module: NextEventModule,
+    module: "NextEventModule",
     batches: RoundBatches,
     positions: Int64,
     priors: Priors,

@@ -9,8 +9,7 @@ Source: Balle and Wang (2018), *Improving the Gaussian mechanism for differentia
 import math
 
 from scipy.optimize import brentq
-from scipy.special import log_ndtr
-from scipy.stats import norm
+from scipy.special import log_ndtr, ndtr
 
 
 def gaussian_delta(sigma: float, epsilon: float) -> float:
@@ -24,7 +23,7 @@ def gaussian_delta(sigma: float, epsilon: float) -> float:
         >>> round(gaussian_delta(1.0, 1.0), 4)
         0.1269
     """
-    upper = norm.cdf(0.5 / sigma - epsilon * sigma)
+    upper = ndtr(0.5 / sigma - epsilon * sigma)
     lower = math.exp(epsilon + float(log_ndtr(-0.5 / sigma - epsilon * sigma)))
     return max(0.0, float(upper) - lower)
 

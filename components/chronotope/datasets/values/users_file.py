@@ -26,13 +26,17 @@ class ListedUsers:
     n_repeated: int
 
 
-def read_users_file(file_path: Path) -> ListedUsers:
+def read_users_file(file_path: Path, *, may_be_empty: bool = False) -> ListedUsers:
     """Read the ids; a byte order mark and empty lines are ignored, repeated ids count once.
 
     An id is its line, character by character: blanks and quotes are part of it.
 
+    Args:
+        file_path: The file.
+        may_be_empty: Whether a file without an id is accepted.
+
     Raises:
-        ConfigError: The file is missing, not UTF-8, or contains no id.
+        ConfigError: The file is missing, not UTF-8, or contains no id though it has to.
     """
     try:
         text = read_bounded(file_path, _MAX_BYTES).decode("utf-8-sig")
@@ -45,7 +49,7 @@ def read_users_file(file_path: Path) -> ListedUsers:
     # splitlines would also cut at the separators that an id may contain
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     user_ids = [line for line in lines if line]
-    if not user_ids:
+    if not user_ids and not may_be_empty:
         raise ConfigError(
             "The users file contains no id",
             received=file_path,
