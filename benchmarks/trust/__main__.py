@@ -25,7 +25,11 @@ robust rule is between them and the network.
 ``dp_share_eps_E``: NDCG@10 of a model under user-level differential privacy
 (``privacy.epsilon``: E) over that of a training without noise; ``dp_trained_share_eps_E``: the same
 with noisy steps of training; ``dp_popularity_share_eps_E``: that of popularity with the same
-budget; ``membership_auc_dp_eps_E``: attacks on the model with noisy steps.
+budget.
+
+``membership_auc_dp_eps_E``: attacks on the model with noisy steps, as the mean of two models with
+members and held-out users swapped, over several divisions of the users (``--divisions``);
+``membership_auc_control_eps_E``: the same attacks on a model that saw neither, without a swap.
 """
 
 import argparse
@@ -44,7 +48,7 @@ from benchmarks.trust.exposure import exposure_rows
 from benchmarks.trust.federated import federated_rows, make_federated_task
 from benchmarks.trust.logs import read_task_log
 from benchmarks.trust.membership import make_task, membership_rows
-from benchmarks.trust.private import private_rows
+from benchmarks.trust.private import attack_rows, private_rows
 from chronotope.contracts.event_log import Catalog, EventLog
 
 DATASETS: Final = ("movielens_100k", "foursquare_nyc", "complete_journey", "oulad_slice")
@@ -63,6 +67,7 @@ class TrustTask:
     end_s: int
     seed: int
     work: Path
+    n_divisions: int
 
 
 def _membership(task: TrustTask) -> list[Row]:
@@ -78,6 +83,12 @@ def _private(task: TrustTask) -> list[Row]:
     return private_rows(task.name, task.log, task.catalog, task.end_s, task.seed)
 
 
+def _private_membership(task: TrustTask) -> list[Row]:
+    return attack_rows(
+        task.name, task.log, task.catalog, task.end_s, task.seed, n_divisions=task.n_divisions
+    )
+
+
 def _federated(task: TrustTask) -> list[Row]:
     federated_task = make_federated_task(task.name, task.log, task.catalog, task.end_s, task.seed)
     return federated_rows(federated_task, task.work)
@@ -87,6 +98,7 @@ MEASURES: Final[dict[str, Callable[[TrustTask], list[Row]]]] = {
     "membership": _membership,
     "exposure": _exposure,
     "private": _private,
+    "private_membership": _private_membership,
     "federated": _federated,
 }
 """Makes the rows of a measure."""
@@ -101,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         whole = read_task_log(name, options.data, options.work)
         log, catalog = sample_users(whole, options.max_events, options.seed)
         end_s = int(np.quantile(log.occurred_s, share))
-        task = TrustTask(name, log, catalog, end_s, options.seed, options.work)
+        task = TrustTask(name, log, catalog, end_s, options.seed, options.work, options.divisions)
         for measure in options.measures:
             rows = MEASURES[measure](task)
             console.print(rows_table(measure, HEADERS, rows))
@@ -125,6 +137,9 @@ def _parser() -> argparse.ArgumentParser:
         "--max-events", type=int, default=150_000, help="events of randomly drawn users, about"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of users, events and training")
+    parser.add_argument(
+        "--divisions", type=int, default=3, help="divisions of the users of private_membership"
+    )
     parser.add_argument("--development", action="store_true", help="an earlier end of the training")
     parser.add_argument("--json", type=Path, help="keep the rows in this file")
     parser.add_argument("--work", type=Path, default=Path("data/trust"))

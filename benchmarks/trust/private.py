@@ -6,17 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.rows import Row
-from benchmarks.trust.membership import make_task
+from benchmarks.trust.private_attacks import private_attack_rows
 from chronotope.contracts.event_log import Catalog, EventLog, Float64, Int64
 from chronotope.contracts.protocols import Recommender
 from chronotope.contracts.queries import Queries
 from chronotope.metrics import bootstrap_interval, evaluate, ndcg
 from chronotope.models.config import ModelConfig
-from chronotope.pipelines.trust.membership_audit import (
-    LIKELIHOOD_RATIO,
-    audit_model,
-    fit_reference,
-)
 from chronotope.splitting.targets import targets_between
 from chronotope.training.config import TrainingConfig
 from chronotope.training.private.config import PrivateTrainingConfig
@@ -32,6 +27,7 @@ from chronotope.training.private.private_recommender import PrivateRecommender
 from chronotope.training.recommender import ChronotopeRecommender
 
 EPSILONS: Final = (1.0, 3.0, 8.0)
+ATTACKED_EPSILONS: Final = (3.0, 8.0)
 DELTA: Final = 1e-5
 MAX_TARGETS: Final = 2_000
 TRAINING: Final = PrivateTrainingConfig(steps=20)
@@ -66,7 +62,7 @@ class PrivatePopularity:
 
 
 def private_rows(name: str, log: EventLog, catalog: Catalog, end_s: int, seed: int) -> list[Row]:
-    """Share of the NDCG@10 of a training without noise, and membership attacks, by budget.
+    """Share of the NDCG@10 of a training without noise, by budget.
 
     Args:
         name: Name of the data set.
@@ -103,32 +99,26 @@ def private_rows(name: str, log: EventLog, catalog: Catalog, end_s: int, seed: i
                     "note": f"of NDCG@10 {mean_ndcg:.4f} without noise; delta {DELTA:g}",
                 }
             )
-    return [*rows, *_attack_rows(name, log, catalog, end_s, seed)]
-
-
-def _attack_rows(name: str, log: EventLog, catalog: Catalog, end_s: int, seed: int) -> list[Row]:
-    task = make_task(log, catalog, end_s, seed)
-    references: dict[str, Recommender] = {
-        LIKELIHOOD_RATIO: fit_reference(task.log, catalog, task.attacked)
-    }
-    rows: list[Row] = []
-    for epsilon in EPSILONS:
-        budget = PrivacyBudget(epsilon, DELTA)
-        model = PrivateRecommender(budget, private_training=TRAINING, noise_seed=seed)
-        model.fit(task.trained_log(), catalog)
-        audit = audit_model(model, references, task.log, task.attacked)
-        rows += [
-            {
-                "dataset": name,
-                "measure": f"membership_auc_dp_eps_{epsilon:g}",
-                "value": round(attack.auc, 4),
-                "low": round(attack.low, 4),
-                "high": round(attack.high, 4),
-                "note": f"{attack.name}; {audit.n_held_out} users of each kind",
-            }
-            for attack in audit.attacks
-        ]
     return rows
+
+
+def attack_rows(
+    name: str, log: EventLog, catalog: Catalog, end_s: int, seed: int, *, n_divisions: int
+) -> list[Row]:
+    """Membership attacks on models with noisy steps.
+
+    Args:
+        name: Name of the data set.
+        log: All events.
+        catalog: Its catalogue.
+        end_s: End of the training events, UTC seconds.
+        seed: Seed of divisions and noise.
+        n_divisions: Divisions of the users into halves that are attacked.
+    """
+    budgets = [PrivacyBudget(epsilon, DELTA) for epsilon in ATTACKED_EPSILONS]
+    return private_attack_rows(
+        name, log, catalog, end_s, seed, budgets, TRAINING, n_divisions=n_divisions
+    )
 
 
 def _ndcg(model: Recommender, log: EventLog, targets: Int64, catalog: Catalog) -> Float64:

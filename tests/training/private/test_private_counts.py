@@ -15,7 +15,7 @@ from chronotope.training.private.private_counts import (
     PrivacyBudget,
     bound_events,
     clipped_counts,
-    private_priors,
+    release_counts,
 )
 from chronotope.training.private.private_recommender import PrivateRecommender
 
@@ -65,11 +65,11 @@ def test_counts_are_near_the_true_ones_for_a_large_budget_and_noise_for_a_small_
     many = EventLog.sorted(
         user_idx=users, item_idx=np.tile(log.item_idx, 40), occurred_s=np.tile(log.occurred_s, 40)
     )
-    close = private_priors(many, catalog, PrivacyBudget(50.0, 1e-5), seed=0)
+    close = release_counts(many, catalog, PrivacyBudget(50.0, 1e-5), seed=0).priors
     popular = true_counts >= 5
     counted = np.expm1(close.popularity.numpy())[popular] / 40
     assert counted == pytest.approx(true_counts[popular], rel=0.25)
-    noisy = private_priors(log, catalog, PrivacyBudget(0.01, 1e-5), seed=0)
+    noisy = release_counts(log, catalog, PrivacyBudget(0.01, 1e-5), seed=0).priors
     released = np.expm1(noisy.popularity.numpy())
     assert abs(np.corrcoef(released, true_counts)[0, 1]) < 0.9
     for pairs in (close.neighbour_weight, close.next_item_log, close.activity):

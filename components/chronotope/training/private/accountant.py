@@ -54,9 +54,15 @@ def spent_epsilon(delta: float, *all_steps: NoisySteps) -> float:
         >>> round(spent_epsilon(1e-5, NoisySteps(1.2, 0.1, 200)), 4)
         8.155
     """
+    return max(0.0, float(_losses(delta, all_steps).min()))
+
+
+def _losses(delta: float, all_steps: tuple[NoisySteps, ...]) -> Float64:
+    """Epsilon by each of ``ORDERS``."""
     total = sum((steps.n_steps * renyi_divergence(steps) for steps in all_steps), np.zeros(1))
-    losses = total + np.log1p(-1.0 / ORDERS) - (math.log(delta) + np.log(ORDERS)) / (ORDERS - 1)
-    return max(0.0, float(losses.min()))
+    log_delta = math.log(delta)
+    losses = total + np.log1p(-1.0 / ORDERS) - (log_delta + np.log(ORDERS)) / (ORDERS - 1)
+    return np.asarray(losses, np.float64)
 
 
 def renyi_divergence(steps: NoisySteps) -> Float64:
@@ -100,3 +106,19 @@ def noise_for_steps(
         return spent_epsilon(delta, steps, counts) - epsilon
 
     return math.exp(float(brentq(excess, math.log(0.2), math.log(1e4), xtol=1e-4))) * (1.0 + 1e-4)
+
+
+def noise_instead_of_steps(delta: float, steps: NoisySteps, counts: NoisySteps) -> float:
+    """Noise multiplier of one release that may follow the counts instead of the steps.
+
+    At the order that decides the loss of counts and steps, the release has the divergence of the
+    steps. So whichever of the two the counts make one choose, the loss is no larger.
+
+    Args:
+        delta: Failure probability of the loss.
+        steps: The steps that the release replaces.
+        counts: Release before both.
+    """
+    best = int(_losses(delta, (steps, counts)).argmin())
+    divergence = steps.n_steps * float(renyi_divergence(steps)[best])
+    return math.sqrt(float(ORDERS[best]) / (2.0 * divergence))
